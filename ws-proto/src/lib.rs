@@ -4,6 +4,8 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod close;
 mod config;
@@ -12,8 +14,10 @@ mod error;
 mod event;
 pub mod extension;
 pub mod frame;
+pub mod handshake;
 pub mod message;
 mod output;
+pub mod uri;
 pub mod utf8;
 
 pub use crate::{
@@ -24,8 +28,10 @@ pub use crate::{
     event::{Chunk, Closed, Event, Initiator, MessageKind},
     extension::Extensions,
     frame::Role,
+    handshake::{ClientHandshake, ServerHandshake},
     message::Messages,
     output::{MaskingKeys, Output},
+    uri::WsUri,
 };
 
 /// The room in an [`Output`] that suffices for the reply to anything received: 131 bytes, a masked
