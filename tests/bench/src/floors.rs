@@ -1,0 +1,112 @@
+//! The least that can be done: what no protocol code can undercut, written as well as safe Rust allows.
+
+use std::hint::black_box;
+
+use crate::{
+    decode::Decoder,
+    frames::{Batch, Kind},
+};
+
+/// A way to apply a masking key in place.
+pub type Kernel = fn(&mut [u8], [u8; 4]);
+
+/// Masking kernels. Compilers treat them very differently from one target CPU to the next, so that the floor is whichever
+/// of them is fastest in the race at hand.
+pub const KERNELS: [(&str, Kernel); 3] = [
+    ("xor by 8", xor::<8>),
+    ("xor by 32", xor::<32>),
+    ("xor by 64", xor::<64>),
+];
+
+/// XOR in blocks of `N` bytes, a multiple of the key's four.
+#[inline]
+pub fn xor<const N: usize>(payload: &mut [u8], key: [u8; 4]) {
+    let wide: [u8; N] = std::array::from_fn(|i| key[i % 4]);
+    let (blocks, rest) = payload.as_chunks_mut::<N>();
+    for block in blocks {
+        *block = std::array::from_fn(|i| block[i] ^ wide[i]);
+    }
+    for (byte, key) in rest.iter_mut().zip(wide) {
+        *byte ^= key;
+    }
+}
+
+/// XOR from one buffer into another, for a client's frames.
+#[inline]
+pub fn xor_copy<const N: usize>(from: &[u8], to: &mut [u8], key: [u8; 4]) {
+    let wide: [u8; N] = std::array::from_fn(|i| key[i % 4]);
+    let (from_blocks, from_rest) = from.as_chunks::<N>();
+    let (to_blocks, to_rest) = to.as_chunks_mut::<N>();
+    for (from, to) in from_blocks.iter().zip(to_blocks) {
+        *to = std::array::from_fn(|i| from[i] ^ wide[i]);
+    }
+    for ((from, to), key) in from_rest.iter().zip(to_rest).zip(wide) {
+        *to = from ^ key;
+    }
+}
+
+/// Unmasks every payload of the batch, whose headers are known and not looked at.
+pub fn unmask_all(kernel: Kernel, wire: &mut [u8], batch: &Batch, mut then: impl FnMut(&[u8])) {
+    let header = batch.header_len();
+    for frame in wire.chunks_exact_mut(header + batch.payload.len()) {
+        let (header, payload) = frame.split_at_mut(header);
+        let key = header
+            .last_chunk::<4>()
+            .expect("a header ends with the key");
+        kernel(payload, *key);
+        then(black_box(payload));
+    }
+}
+
+/// A decoder that keeps no state and checks nothing but its own bounds: header, XOR, on to the next.
+#[derive(Debug)]
+pub struct Stateless {
+    buffer: Vec<u8>,
+}
+
+impl Decoder for Stateless {
+    const NAME: &'static str = "floor: stateless";
+    const CHECKS: &'static str = "none";
+
+    fn new(batch: &Batch) -> Self {
+        Self {
+            buffer: batch.wire.clone(),
+        }
+    }
+
+    fn load(&mut self, wire: &[u8]) {
+        self.buffer.copy_from_slice(wire);
+    }
+
+    fn drain(&mut self, frames: usize, mut sink: impl FnMut(Kind, &[u8])) {
+        let mut input = self.buffer.as_mut_slice();
+        for _ in 0..frames {
+            let kind = if input[0] & 0xf == 1 {
+                Kind::Text
+            } else {
+                Kind::Binary
+            };
+            let (len, header) = match input[1] & 0x7f {
+                126 => (usize::from(u16::from_be_bytes([input[2], input[3]])), 8),
+                127 => {
+                    let len = input[2..].first_chunk().expect("a whole header");
+                    (u64::from_be_bytes(*len) as usize, 14)
+                }
+                len => (usize::from(len), 6),
+            };
+            let (frame, rest) = std::mem::take(&mut input).split_at_mut(header + len);
+            let (header, payload) = frame.split_at_mut(header);
+            let key = header
+                .last_chunk::<4>()
+                .expect("a header ends with the key");
+            // Short payloads are not worth a wide block.
+            if len < 64 {
+                xor::<8>(payload, *key);
+            } else {
+                xor::<32>(payload, *key);
+            }
+            sink(kind, payload);
+            input = rest;
+        }
+    }
+}
