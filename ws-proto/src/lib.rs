@@ -1,2 +1,24 @@
 //! x
 #![no_std]
+#![forbid(unsafe_code)]
+
+pub mod close;
+mod config;
+mod error;
+mod event;
+pub mod frame;
+mod output;
+pub mod utf8;
+
+pub use crate::{
+    close::CloseCode,
+    config::{Config, Limit, Limits, Reply, Timeout, Timeouts},
+    error::{Full, Misuse, SendError, Violation},
+    event::{Chunk, Closed, Event, Initiator, MessageKind},
+    frame::Role,
+    output::{MaskingKeys, Output},
+};
+
+/// The room in an [`Output`] that suffices for the reply to anything received: 131 bytes, a masked
+/// control frame of 125. Sends leave it free, so that two ends of ours never starve each other.
+pub const REPLY_ROOM: usize = frame::header::MAX_CONTROL_FRAME;
