@@ -147,9 +147,8 @@ pub fn peers<'a>() -> Vec<Contender<'a>> {
             "tokio-websockets",
             "accept over memory, connection made",
             |request, output| {
-                let accepting =
-                    tokio_websockets::ServerBuilder::new().accept(Memory::holding(request));
-                let (_, accepted) = run(accepting).expect("valid");
+                let builder = tokio_websockets::ServerBuilder::new();
+                let (_, accepted) = run(builder.accept(Memory::holding(request))).expect("valid");
                 output.extend_from_slice(&accepted.get_ref().written);
             },
         ),
