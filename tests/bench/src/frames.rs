@@ -36,7 +36,7 @@ pub struct Batch {
 }
 
 /// One read's worth of small frames: with its pristine copy it fits into L2 and mostly into L1.
-const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_BYTES: usize = 16 * 1024;
 
 /// Fewest frames per batch, so that one look at the clock is spread over some work.
 const FRAMES_MIN: usize = 4;
