@@ -2,20 +2,29 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
 pub mod close;
 mod config;
+mod connection;
 mod error;
 mod event;
+pub mod extension;
 pub mod frame;
+pub mod message;
 mod output;
 pub mod utf8;
 
 pub use crate::{
     close::CloseCode,
     config::{Config, Limit, Limits, Reply, Timeout, Timeouts},
+    connection::{Connection, Prepared, State, Want},
     error::{Full, Misuse, SendError, Violation},
     event::{Chunk, Closed, Event, Initiator, MessageKind},
+    extension::Extensions,
     frame::Role,
+    message::Messages,
     output::{MaskingKeys, Output},
 };
 
