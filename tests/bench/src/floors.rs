@@ -12,33 +12,84 @@ pub type Kernel = fn(&mut [u8], [u8; 4]);
 
 /// Masking kernels. Compilers treat them very differently from one target CPU to the next, so that the floor is whichever
 /// of them is fastest in the race at hand.
-pub const KERNELS: [(&str, Kernel); 3] = [
-    ("xor by 8", xor::<8>),
+pub const KERNELS: [(&str, Kernel); 5] = [
+    ("xor by u64", xor_words),
+    ("xor by 16", xor::<16>),
     ("xor by 32", xor::<32>),
     ("xor by 64", xor::<64>),
+    ("xor, ends overlapping", unmask),
 ];
 
 /// XOR in blocks of `N` bytes, a multiple of the key's four.
 #[inline]
 pub fn xor<const N: usize>(payload: &mut [u8], key: [u8; 4]) {
-    let wide: [u8; N] = std::array::from_fn(|i| key[i % 4]);
+    let wide = repeat::<N>(key);
     let (blocks, rest) = payload.as_chunks_mut::<N>();
     for block in blocks {
-        *block = std::array::from_fn(|i| block[i] ^ wide[i]);
+        *block = xored(block, &wide);
     }
     for (byte, key) in rest.iter_mut().zip(wide) {
         *byte ^= key;
     }
 }
 
+/// XOR by machine words: the loop that everybody writes first.
+#[inline]
+pub fn xor_words(payload: &mut [u8], key: [u8; 4]) {
+    let wide = u64::from_ne_bytes(repeat(key));
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(repeat::<8>(key)) {
+        *byte ^= key;
+    }
+}
+
+/// XOR of any length without a loop over single bytes: the last block is read first and written last, so that it may overlap
+/// the others.
+#[inline]
+pub fn unmask(payload: &mut [u8], key: [u8; 4]) {
+    match payload.len() {
+        0..4 => xor::<4>(payload, key),
+        4..8 => xor_overlapping::<4>(payload, key),
+        8..16 => xor_overlapping::<8>(payload, key),
+        16..32 => xor_overlapping::<16>(payload, key),
+        _ => xor_overlapping::<32>(payload, key),
+    }
+}
+
+/// Of at least `N` bytes: whole blocks, then the last `N`.
+#[inline]
+fn xor_overlapping<const N: usize>(payload: &mut [u8], key: [u8; 4]) {
+    let wide = repeat::<N>(key);
+    let tail = u32::from_ne_bytes(key).rotate_right(8 * (payload.len() as u32 % 4));
+    let last = xored(
+        payload.last_chunk().expect("N bytes"),
+        &repeat::<N>(tail.to_ne_bytes()),
+    );
+    for block in payload.as_chunks_mut::<N>().0 {
+        *block = xored(block, &wide);
+    }
+    *payload.last_chunk_mut().expect("N bytes") = last;
+}
+
+fn xored<const N: usize>(bytes: &[u8; N], key: &[u8; N]) -> [u8; N] {
+    std::array::from_fn(|i| bytes[i] ^ key[i])
+}
+
+fn repeat<const N: usize>(key: [u8; 4]) -> [u8; N] {
+    std::array::from_fn(|i| key[i % 4])
+}
+
 /// XOR from one buffer into another, for a client's frames.
 #[inline]
 pub fn xor_copy<const N: usize>(from: &[u8], to: &mut [u8], key: [u8; 4]) {
-    let wide: [u8; N] = std::array::from_fn(|i| key[i % 4]);
+    let wide = repeat::<N>(key);
     let (from_blocks, from_rest) = from.as_chunks::<N>();
     let (to_blocks, to_rest) = to.as_chunks_mut::<N>();
     for (from, to) in from_blocks.iter().zip(to_blocks) {
-        *to = std::array::from_fn(|i| from[i] ^ wide[i]);
+        *to = xored(from, &wide);
     }
     for ((from, to), key) in from_rest.iter().zip(to_rest).zip(wide) {
         *to = from ^ key;
@@ -99,12 +150,7 @@ impl Decoder for Stateless {
             let key = header
                 .last_chunk::<4>()
                 .expect("a header ends with the key");
-            // Short payloads are not worth a wide block.
-            if len < 64 {
-                xor::<8>(payload, *key);
-            } else {
-                xor::<32>(payload, *key);
-            }
+            unmask(payload, *key);
             sink(kind, payload);
             input = rest;
         }

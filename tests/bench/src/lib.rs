@@ -10,5 +10,6 @@ pub mod floors;
 pub mod frames;
 pub mod handshake;
 pub mod harness;
+pub mod ours;
 pub mod peers;
 pub mod report;

@@ -12,6 +12,7 @@ use ws_bench::{
     frames::{Alphabet, Batch, Kind},
     handshake,
     harness::{Contender, Plan, Race},
+    ours::{self, Ours},
     peers::{
         EdgeWs, EmbeddedWebsocket, Fastwebsockets, NexusWeb, SockudoWs, TokioWebsockets,
         Tungstenite, Websocketz, Yawc, YawcCodec,
@@ -92,7 +93,7 @@ fn decode_text(plan: Plan, verdicts: &mut Verdicts) {
         let batch = Batch::new(Kind::Text, Alphabet::Ascii, len);
         let as_binary = batch.sent_as(Kind::Binary);
         let mut contenders = decoders(&batch);
-        contenders.extend(ours_as_binary(&as_binary));
+        contenders.push(ours_as_binary(&as_binary));
         contenders.push(validator(FROM_UTF8, &batch, |text| {
             std::str::from_utf8(text).is_ok()
         }));
@@ -169,7 +170,7 @@ fn feed_bytewise(plan: Plan, verdicts: &mut Verdicts) {
         let mut table = Table::new(&title, "ns per byte");
         for (head, len) in bytewise::SIZES {
             let batch = Batch::of(kind, ws_bench::frames::payload(alphabet, len), 1);
-            let mut contenders = ours_bytewise(&batch);
+            let mut contenders = vec![ours::bytewise(&batch)];
             contenders.extend(bytewise::peers(&batch));
             table.column(head, Race::run(&mut contenders, plan));
         }
@@ -214,7 +215,7 @@ fn encode_all(sender: Sender, title: &str, case: &str, plan: Plan, verdicts: &mu
     ];
     for (head, len) in sizes {
         let batch = Batch::new(Kind::Binary, Alphabet::Bytes, len);
-        let mut contenders = ours_encode(sender, &batch);
+        let mut contenders = vec![ours::encoder(sender, &batch)];
         contenders.extend(encode::floors(sender, &batch));
         contenders.extend(encode::peers(sender, &batch));
         table.column(head, Race::run(&mut contenders, plan));
@@ -253,8 +254,8 @@ const FROM_UTF8: &str = "from_utf8";
 const AND_SIMDUTF8: &str = "then simdutf8";
 
 fn decoders(batch: &Batch) -> Vec<Contender<'_>> {
-    let mut contenders = ours(batch);
-    contenders.extend([
+    vec![
+        decode::contender::<Ours>(batch),
         decode::contender::<SockudoWs>(batch),
         decode::contender::<NexusWeb>(batch),
         decode::contender::<Tungstenite>(batch),
@@ -267,8 +268,7 @@ fn decoders(batch: &Batch) -> Vec<Contender<'_>> {
         decode::contender::<EdgeWs>(batch),
         decode::contender::<Stateless>(batch),
         decode::copy(batch),
-    ]);
-    contenders
+    ]
 }
 
 /// A race of decoders, the copy deducted from those who made it while they were timed.
@@ -337,20 +337,11 @@ fn against_fastest(
     verdicts.judge(&format!("{case} {head}"), race, &[fastest], target);
 }
 
-fn ours(_: &Batch) -> Vec<Contender<'_>> {
-    Vec::new()
-}
-
-fn ours_as_binary(_: &Batch) -> Vec<Contender<'_>> {
-    Vec::new()
-}
-
-fn ours_bytewise(_: &Batch) -> Vec<Contender<'_>> {
-    Vec::new()
-}
-
-fn ours_encode(_: Sender, _: &Batch) -> Vec<Contender<'_>> {
-    Vec::new()
+fn ours_as_binary(batch: &Batch) -> Contender<'_> {
+    Contender {
+        name: AS_BINARY.to_owned(),
+        ..decode::contender::<Ours>(batch)
+    }
 }
 
 fn ours_handshake<'a>() -> Vec<Contender<'a>> {
