@@ -14,7 +14,7 @@ use ws_bench::{
     harness::{Contender, Plan, Race},
     ours::{self, Ours},
     peers::{
-        EdgeWs, EmbeddedWebsocket, Fastwebsockets, NexusWeb, SockudoWs, TokioWebsockets,
+        self, EdgeWs, EmbeddedWebsocket, Fastwebsockets, NexusWeb, SockudoWs, TokioWebsockets,
         Tungstenite, Websocketz, Yawc, YawcCodec,
     },
     report::{OURS, Table, Verdicts, conditions},
@@ -172,7 +172,7 @@ fn feed_bytewise(plan: Plan, verdicts: &mut Verdicts) {
         for (head, len) in bytewise::SIZES {
             let batch = Batch::of(kind, ws_bench::frames::payload(alphabet, len), 1);
             let mut contenders = vec![ours::bytewise(&batch)];
-            contenders.extend(bytewise::peers(&batch));
+            contenders.extend(peers::bytewise(&batch));
             table.column(head, Race::run(&mut contenders, plan));
         }
         println!("{}", table.markdown());
@@ -218,7 +218,7 @@ fn encode_all(sender: Sender, title: &str, case: &str, plan: Plan, verdicts: &mu
         let batch = Batch::new(Kind::Binary, Alphabet::Bytes, len);
         let mut contenders = vec![ours::encoder(sender, &batch)];
         contenders.extend(encode::floors(sender, &batch));
-        contenders.extend(encode::peers(sender, &batch));
+        contenders.extend(peers::encoders(sender, &batch));
         table.column(head, Race::run(&mut contenders, plan));
     }
     println!("{}", table.markdown());
@@ -239,7 +239,7 @@ fn shake_hands(plan: Plan, verdicts: &mut Verdicts) {
     let mut table = Table::new(&title, "ns per handshake");
     let mut contenders = ours_handshake();
     contenders.extend(handshake::floors());
-    contenders.extend(handshake::peers());
+    contenders.extend(peers::handshakes());
     table.column("ns", Race::run(&mut contenders, plan));
     println!("{}", table.markdown());
     verdicts.judge(
