@@ -1,4 +1,4 @@
-//! x
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,8 @@ mod event;
 pub mod extension;
 pub mod frame;
 pub mod handshake;
+#[cfg(feature = "embedded-io")]
+pub mod io;
 pub mod message;
 mod output;
 pub mod uri;
