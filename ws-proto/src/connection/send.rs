@@ -13,7 +13,7 @@ use crate::{
         FrameHeader, Opcode, Role,
         header::{MAX_CONTROL_PAYLOAD, MAX_HEADER},
     },
-    output::Output,
+    output::{Output, copy},
     utf8::Utf8,
 };
 
@@ -359,15 +359,6 @@ impl<C: Borrow<Config>> Connection<C> {
             masking_key,
             payload_len,
         })
-    }
-}
-
-/// Copies as much as both have: their lengths are equal, and the optimiser can see it.
-#[inline]
-fn copy(from: &[u8], to: &mut [u8]) {
-    let len = from.len().min(to.len());
-    if let (Some(from), Some(to)) = (from.get(..len), to.get_mut(..len)) {
-        to.copy_from_slice(from);
     }
 }
 
