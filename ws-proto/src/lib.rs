@@ -12,6 +12,8 @@ mod error;
 mod event;
 pub mod extension;
 pub mod frame;
+#[cfg(feature = "embedded-io")]
+pub mod io;
 pub mod message;
 mod output;
 pub mod utf8;

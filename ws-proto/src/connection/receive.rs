@@ -428,24 +428,30 @@ impl<C: Borrow<Config>> Connection<C> {
         let last = incoming.expect == Expect::Message;
         let first = core::mem::replace(&mut incoming.first, last);
         let (kind, compressed) = (incoming.kind, incoming.compressed);
-        if kind == MessageKind::Text
-            && !compressed
-            && let Err(wrong) = incoming.check_text(payload, last)
-        {
-            let good = payload.get(..wrong).unwrap_or_default();
-            return Some(self.report_until(kind, good, first, output));
+        match (kind, first && last) {
+            _ if compressed => {}
+            (MessageKind::Binary, true) => return Some(Event::Binary(payload)),
+            (MessageKind::Binary, false) => {}
+            (MessageKind::Text, true) => {
+                return match utf8::from_utf8(payload) {
+                    Some(text) => Some(Event::Text(text)),
+                    None => self.fail_in_text(payload, output),
+                };
+            }
+            (MessageKind::Text, false) => {
+                if let Err(wrong) = incoming.check_text(payload, last) {
+                    let good = payload.get(..wrong).unwrap_or_default();
+                    return Some(self.report_until(kind, good, first, output));
+                }
+            }
         }
-        Some(match (first && last && !compressed, kind) {
-            (true, MessageKind::Binary) => Event::Binary(payload),
-            (true, MessageKind::Text) => Event::Text(utf8::from_utf8(payload)?),
-            (false, _) => Event::Chunk(Chunk {
-                kind,
-                bytes: payload,
-                first,
-                last,
-                compressed,
-            }),
-        })
+        Some(Event::Chunk(Chunk {
+            kind,
+            bytes: payload,
+            first,
+            last,
+            compressed,
+        }))
     }
 
     fn receive_control<'b>(

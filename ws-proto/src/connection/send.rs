@@ -218,7 +218,7 @@ impl<C: Borrow<Config>> Connection<C> {
         self.header(true, kind.into(), payload_len, output)
     }
 
-    fn send_message(
+    pub(crate) fn send_message(
         &mut self,
         opcode: Opcode,
         payload: &[u8],
