@@ -132,6 +132,19 @@ impl<'a> Output<'a> {
         }
         Ok(())
     }
+
+    /// What `write` appends, or nothing if it fails.
+    pub(crate) fn atomically(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        let start = self.len;
+        let written = write(self);
+        if written.is_err() {
+            self.len = start;
+        }
+        written
+    }
 }
 
 /// Copies as much as both have: their lengths are equal wherever it is called.

@@ -2,15 +2,11 @@
 
 use std::hint::black_box;
 
-use bytes::{Bytes, BytesMut};
-use tokio_util::codec::Encoder as _;
-
 use crate::{
     decode::Decoder,
     floors::{self, Stateless},
     frames::{Batch, Kind},
     harness::{Contender, timed},
-    peers::Memory,
 };
 
 /// Which end sends: a client masks.
@@ -25,9 +21,9 @@ pub enum Sender {
 /// Header and `memcpy`, or header and XOR while copying: names of the floors.
 pub const FLOORS: [&str; 4] = [
     "floor: memcpy",
-    "floor: xor by 8",
     "floor: xor by 32",
     "floor: xor by 64",
+    "floor: xor, ends overlapping",
 ];
 
 /// Something that writes `batch.frames` Binary frames behind one another into memory it keeps.
@@ -71,14 +67,18 @@ pub fn floors(sender: Sender, batch: &Batch) -> Vec<Contender<'_>> {
             },
         )],
         Sender::Client => vec![
-            xor_floor::<8>(FLOORS[1], batch),
-            xor_floor::<32>(FLOORS[2], batch),
-            xor_floor::<64>(FLOORS[3], batch),
+            xor_floor(FLOORS[1], batch, floors::xor_copy::<32>),
+            xor_floor(FLOORS[2], batch, floors::xor_copy::<64>),
+            xor_floor(FLOORS[3], batch, floors::mask_copy),
         ],
     }
 }
 
-fn xor_floor<'a, const N: usize>(name: &str, batch: &'a Batch) -> Contender<'a> {
+fn xor_floor<'a>(
+    name: &str,
+    batch: &'a Batch,
+    xor: impl Fn(&[u8], &mut [u8], [u8; 4]) + 'a,
+) -> Contender<'a> {
     let frames = batch.frames;
     let mut keys = Keys::default();
     contender(name, Sender::Client, batch, move |payload, output| {
@@ -87,23 +87,10 @@ fn xor_floor<'a, const N: usize>(name: &str, batch: &'a Batch) -> Contender<'a> 
         for _ in 0..frames {
             let key = keys.next_key();
             at += write_header(&mut output[at..], payload.len(), Some(key));
-            floors::xor_copy::<N>(payload, &mut output[at..at + payload.len()], key);
+            xor(payload, &mut output[at..at + payload.len()], key);
             at += payload.len();
         }
     })
-}
-
-/// The peers which can write frames into memory. The others (fastwebsockets, tokio-websockets, websocketz) only write into
-/// a stream, flushing each message.
-#[must_use]
-pub fn peers(sender: Sender, batch: &Batch) -> Vec<Contender<'_>> {
-    vec![
-        sockudo(sender, batch),
-        nexus(sender, batch),
-        tungstenite(sender, batch),
-        yawc(sender, batch),
-        embedded_websocket(sender, batch),
-    ]
 }
 
 /// The cheapest keys that are not all alike: what is measured is not the generator.
@@ -160,133 +147,6 @@ fn write_header(to: &mut [u8], payload_len: usize, key: Option<[u8; 4]>) -> usiz
             len + 4
         }
         None => len,
-    }
-}
-
-fn sockudo(sender: Sender, batch: &Batch) -> Contender<'_> {
-    use sockudo_ws::frame::{OpCode, encode_frame};
-
-    let frames = batch.frames;
-    let mut keys = Keys::default();
-    let mut buffer = BytesMut::with_capacity(room(batch.payload.len(), frames));
-    let mut shown = false;
-    contender("sockudo-ws", sender, batch, move |payload, output| {
-        buffer.clear();
-        for _ in 0..frames {
-            let key = (sender == Sender::Client).then(|| keys.next_key());
-            encode_frame(&mut buffer, OpCode::Binary, payload, true, key);
-        }
-        show_once(&mut shown, &buffer, output);
-    })
-}
-
-fn nexus(sender: Sender, batch: &Batch) -> Contender<'_> {
-    use nexus_web::ws::{FrameWriter, Role};
-
-    let frames = batch.frames;
-    let role = if sender == Sender::Server {
-        Role::Server
-    } else {
-        Role::Client
-    };
-    let mut writer = FrameWriter::new(role);
-    contender("nexus-web", sender, batch, move |payload, output| {
-        output.resize(room(payload.len(), frames), 0);
-        let mut at = 0;
-        for _ in 0..frames {
-            at += writer.encode_binary(payload, &mut output[at..]);
-        }
-    })
-}
-
-fn tungstenite(sender: Sender, batch: &Batch) -> Contender<'_> {
-    use tungstenite::{
-        Message, WebSocket,
-        protocol::{Role, WebSocketConfig},
-    };
-
-    let frames = batch.frames;
-    let role = if sender == Sender::Server {
-        Role::Server
-    } else {
-        Role::Client
-    };
-    // All frames of a pass in one write, as a program would that knows it sends a batch.
-    let config = WebSocketConfig::default().write_buffer_size(usize::MAX / 2);
-    let mut websocket = WebSocket::from_raw_socket(Memory::default(), role, Some(config));
-    let shared = Bytes::from(batch.payload.clone());
-    let mut shown = false;
-    contender("tungstenite", sender, batch, move |_, output| {
-        for _ in 0..frames {
-            websocket
-                .write(Message::Binary(shared.clone()))
-                .expect("an open connection");
-        }
-        websocket.flush().expect("memory takes everything");
-        show_once(&mut shown, &websocket.get_ref().written, output);
-        websocket.get_mut().forgetful = true;
-    })
-}
-
-fn yawc(sender: Sender, batch: &Batch) -> Contender<'_> {
-    use yawc::{Frame, Role, codec::Encoder};
-
-    let frames = batch.frames;
-    let role = if sender == Sender::Server {
-        Role::Server
-    } else {
-        Role::Client
-    };
-    let mut encoder = Encoder::new(role);
-    let mut buffer = BytesMut::with_capacity(room(batch.payload.len(), frames));
-    let shared = Bytes::from(batch.payload.clone());
-    let mut shown = false;
-    contender("yawc (codec)", sender, batch, move |_, output| {
-        buffer.clear();
-        for _ in 0..frames {
-            encoder
-                .encode(Frame::binary(shared.clone()), &mut buffer)
-                .expect("a valid frame");
-        }
-        show_once(&mut shown, &buffer, output);
-    })
-}
-
-fn embedded_websocket(sender: Sender, batch: &Batch) -> Contender<'_> {
-    use embedded_websocket::{
-        EmptyRng, WebSocketClient, WebSocketSendMessageType, WebSocketServer, WebSocketState,
-    };
-
-    let frames = batch.frames;
-    let mut server = WebSocketServer::new_server();
-    // Its key is always zero here: a random number generator of its own would be measured instead.
-    let mut client = WebSocketClient::new_client(EmptyRng::new());
-    server.state = WebSocketState::Open;
-    client.state = WebSocketState::Open;
-    contender(
-        "embedded-websocket",
-        sender,
-        batch,
-        move |payload, output| {
-            output.resize(room(payload.len(), frames), 0);
-            let mut at = 0;
-            for _ in 0..frames {
-                let (kind, to) = (WebSocketSendMessageType::Binary, &mut output[at..]);
-                at += match sender {
-                    Sender::Server => server.write(kind, true, payload, to),
-                    Sender::Client => client.write(kind, true, payload, to),
-                }
-                .expect("room for the frame");
-            }
-        },
-    )
-}
-
-/// Copies what was encoded for the verification, which comes first and only once.
-fn show_once(shown: &mut bool, encoded: &[u8], output: &mut Vec<u8>) {
-    black_box(encoded);
-    if !std::mem::replace(shown, true) {
-        output.extend_from_slice(encoded);
     }
 }
 

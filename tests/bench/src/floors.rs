@@ -82,7 +82,7 @@ fn repeat<const N: usize>(key: [u8; 4]) -> [u8; N] {
     std::array::from_fn(|i| key[i % 4])
 }
 
-/// XOR from one buffer into another, for a client's frames.
+/// XOR from one buffer into another of the same length, for a client's frames.
 #[inline]
 pub fn xor_copy<const N: usize>(from: &[u8], to: &mut [u8], key: [u8; 4]) {
     let wide = repeat::<N>(key);
@@ -94,6 +94,35 @@ pub fn xor_copy<const N: usize>(from: &[u8], to: &mut [u8], key: [u8; 4]) {
     for ((from, to), key) in from_rest.iter().zip(to_rest).zip(wide) {
         *to = from ^ key;
     }
+}
+
+/// The same without a loop over single bytes: the last block overlaps the others.
+#[inline]
+pub fn mask_copy(from: &[u8], to: &mut [u8], key: [u8; 4]) {
+    match from.len() {
+        0..4 => xor_copy::<4>(from, to, key),
+        4..8 => xor_copy_overlapping::<4>(from, to, key),
+        8..16 => xor_copy_overlapping::<8>(from, to, key),
+        16..32 => xor_copy_overlapping::<16>(from, to, key),
+        _ => xor_copy_overlapping::<32>(from, to, key),
+    }
+}
+
+/// Of at least `N` bytes: whole blocks, then the last `N`.
+#[inline]
+fn xor_copy_overlapping<const N: usize>(from: &[u8], to: &mut [u8], key: [u8; 4]) {
+    let wide = repeat::<N>(key);
+    let tail = u32::from_ne_bytes(key).rotate_right(8 * (from.len() as u32 % 4));
+    for (from, to) in from
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .zip(to.as_chunks_mut::<N>().0)
+    {
+        *to = xored(from, &wide);
+    }
+    let last = from.last_chunk().expect("N bytes");
+    *to.last_chunk_mut().expect("N bytes") = xored(last, &repeat::<N>(tail.to_ne_bytes()));
 }
 
 /// Unmasks every payload of the batch, whose headers are known and not looked at.

@@ -11,5 +11,6 @@ pub mod frames;
 pub mod handshake;
 pub mod harness;
 pub mod ours;
+#[cfg(feature = "peers")]
 pub mod peers;
 pub mod report;

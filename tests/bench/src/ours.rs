@@ -80,26 +80,30 @@ pub fn encoder(sender: Sender, batch: &Batch) -> Contender<'_> {
     })
 }
 
-/// Our receiver, fed byte by byte; what it leaves unread is presented again, with the next byte behind it.
+/// Our receiver in the race of those that are fed byte by byte.
 #[must_use]
 pub fn bytewise(batch: &Batch) -> Contender<'_> {
     let mut connection = Connection::server(&CONFIG);
-    bytewise::contender(OURS, batch, move |wire| {
-        let mut buffer = [0; UNREAD_MAX + 1];
-        let mut reply = [0; REPLY_ROOM];
-        let mut output = Output::new(&mut reply);
-        let (mut unread, mut seen) = (0, 0);
-        for byte in wire {
-            buffer[unread] = *byte;
-            let mut input = &mut buffer[..=unread];
-            while let Some(event) = connection.receive(&mut input, &mut output) {
-                seen += payload_len(event);
-            }
-            // Nothing of a data frame is ever taken without the rest of what is there.
-            unread = input.len();
+    bytewise::contender(OURS, batch, move |wire| feed(&mut connection, wire))
+}
+
+/// Feeds byte by byte; what is left unread is presented again, with the next byte behind it.
+/// Returns how many payload bytes came out.
+pub fn feed(connection: &mut Connection, wire: &[u8]) -> usize {
+    let mut buffer = [0; UNREAD_MAX + 1];
+    let mut reply = [0; REPLY_ROOM];
+    let mut output = Output::new(&mut reply);
+    let (mut unread, mut seen) = (0, 0);
+    for byte in wire {
+        buffer[unread] = *byte;
+        let mut input = &mut buffer[..=unread];
+        while let Some(event) = connection.receive(&mut input, &mut output) {
+            seen += payload_len(event);
         }
-        seen
-    })
+        // Bytes are left from the front on: those of a header, all or none.
+        unread = input.len();
+    }
+    seen
 }
 
 fn payload_len(event: Event<'_>) -> usize {

@@ -13,7 +13,7 @@
 //! +-------------------------------------------+-------------------+
 //! ```
 //!
-//! The first two bytes are the [`Prefix`]: they decide everything but the length, and say how long
+//! The first two bytes are the prefix: they decide everything but the length, and say how long
 //! the header is.
 
 use core::ops::Deref;

@@ -14,7 +14,7 @@ use ws_bench::{
     harness::{Contender, Plan, Race},
     ours::{self, Ours},
     peers::{
-        EdgeWs, EmbeddedWebsocket, Fastwebsockets, NexusWeb, SockudoWs, TokioWebsockets,
+        self, EdgeWs, EmbeddedWebsocket, Fastwebsockets, NexusWeb, SockudoWs, TokioWebsockets,
         Tungstenite, Websocketz, Yawc, YawcCodec,
     },
     report::{OURS, Table, Verdicts, conditions},
@@ -57,6 +57,7 @@ fn main() {
     encode_server(plan, &mut verdicts);
     encode_client(plan, &mut verdicts);
     shake_hands(plan, &mut verdicts);
+    sizes(&mut verdicts);
     println!("{}", verdicts.markdown());
 }
 
@@ -171,7 +172,7 @@ fn feed_bytewise(plan: Plan, verdicts: &mut Verdicts) {
         for (head, len) in bytewise::SIZES {
             let batch = Batch::of(kind, ws_bench::frames::payload(alphabet, len), 1);
             let mut contenders = vec![ours::bytewise(&batch)];
-            contenders.extend(bytewise::peers(&batch));
+            contenders.extend(peers::bytewise(&batch));
             table.column(head, Race::run(&mut contenders, plan));
         }
         println!("{}", table.markdown());
@@ -217,7 +218,7 @@ fn encode_all(sender: Sender, title: &str, case: &str, plan: Plan, verdicts: &mu
         let batch = Batch::new(Kind::Binary, Alphabet::Bytes, len);
         let mut contenders = vec![ours::encoder(sender, &batch)];
         contenders.extend(encode::floors(sender, &batch));
-        contenders.extend(encode::peers(sender, &batch));
+        contenders.extend(peers::encoders(sender, &batch));
         table.column(head, Race::run(&mut contenders, plan));
     }
     println!("{}", table.markdown());
@@ -238,7 +239,7 @@ fn shake_hands(plan: Plan, verdicts: &mut Verdicts) {
     let mut table = Table::new(&title, "ns per handshake");
     let mut contenders = ours_handshake();
     contenders.extend(handshake::floors());
-    contenders.extend(handshake::peers());
+    contenders.extend(peers::handshakes());
     table.column("ns", Race::run(&mut contenders, plan));
     println!("{}", table.markdown());
     verdicts.judge(
@@ -247,6 +248,64 @@ fn shake_hands(plan: Plan, verdicts: &mut Verdicts) {
         &[handshake::FLOOR],
         1.1,
     );
+}
+
+/// What a connection keeps. Buffers on the heap are not in these figures, and all peers but the embedded ones have some.
+fn sizes(verdicts: &mut Verdicts) {
+    let ours = [
+        (
+            "`ws_proto::Connection`, timers included",
+            size_of::<ws_proto::Connection>(),
+            96,
+        ),
+        ("`ws_proto::Event`", size_of::<ws_proto::Event<'_>>(), 40),
+        ("`ws_proto::Violation`", size_of::<ws_proto::Violation>(), 8),
+        ("`ws_proto::SendError`", size_of::<ws_proto::SendError>(), 8),
+    ];
+    let peers = [
+        (
+            "`sockudo_ws::Protocol`",
+            size_of::<sockudo_ws::protocol::Protocol>(),
+        ),
+        (
+            "`nexus_web::FrameReader`",
+            size_of::<nexus_web::ws::FrameReader>(),
+        ),
+        (
+            "`tungstenite::WebSocketContext`",
+            size_of::<tungstenite::protocol::WebSocketContext>(),
+        ),
+        ("`tungstenite::Error`", size_of::<tungstenite::Error>()),
+        (
+            "`tokio_websockets::WebSocketStream<()>`",
+            size_of::<tokio_websockets::WebSocketStream<()>>(),
+        ),
+        (
+            "`fastwebsockets::WebSocket<()>`",
+            size_of::<fastwebsockets::WebSocket<()>>(),
+        ),
+        ("`yawc::codec::Decoder`", size_of::<yawc::codec::Decoder>()),
+        (
+            "`embedded_websocket::WebSocketServer`",
+            size_of::<embedded_websocket::WebSocketServer>(),
+        ),
+        (
+            "`websocketz::WebSocket<(), ()>`",
+            size_of::<websocketz::WebSocket<'_, (), ()>>(),
+        ),
+        ("`edge_ws::FrameHeader`", size_of::<edge_ws::FrameHeader>()),
+    ];
+    println!("\n### Sizes\n\n| type | bytes | at most |\n|---|--:|--:|");
+    for (name, size, most) in ours {
+        println!("| {name} | {size} | {most} |");
+        verdicts.say(
+            size <= most,
+            &format!("{name}: {size} bytes (target {most})"),
+        );
+    }
+    for (name, size) in peers {
+        println!("| {name} | {size} | |");
+    }
 }
 
 const AS_BINARY: &str = "ours, sent as Binary";

@@ -5,7 +5,10 @@
 
 mod edge_ws;
 mod embedded_websocket;
+mod encoding;
 mod fastwebsockets;
+mod feeding;
+mod greeting;
 mod nexus_web;
 mod sockudo_ws;
 mod tokio_websockets;
@@ -26,7 +29,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub use self::{
     edge_ws::EdgeWs,
     embedded_websocket::EmbeddedWebsocket,
+    encoding::encoders,
     fastwebsockets::Fastwebsockets,
+    feeding::bytewise,
+    greeting::handshakes,
     nexus_web::NexusWeb,
     sockudo_ws::SockudoWs,
     tokio_websockets::TokioWebsockets,
