@@ -1,0 +1,478 @@
+//! State. Sending: messages, fragments, prepared frames, control frames (RFC 6455 §5.4 to §6.1).
+
+use core::borrow::Borrow;
+
+use super::{Connection, Lifecycle};
+use crate::{
+    REPLY_ROOM,
+    close::{CloseCode, MAX_REASON},
+    config::Config,
+    error::{Full, Misuse, SendError},
+    event::MessageKind,
+    frame::{
+        FrameHeader, Opcode, Role,
+        header::{MAX_CONTROL_FRAME, MAX_CONTROL_PAYLOAD, MAX_HEADER},
+    },
+    output::{Output, copy},
+    utf8::Utf8,
+};
+
+/// The message that is being sent in fragments.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outgoing {
+    message: Message,
+    utf8: Utf8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Message {
+    Idle,
+    /// Begun, and nothing of it sent.
+    Begun(MessageKind),
+    /// At least one fragment is sent.
+    Continuing(MessageKind),
+}
+
+impl Outgoing {
+    pub(super) const fn new() -> Self {
+        Self {
+            message: Message::Idle,
+            utf8: Utf8::new(),
+        }
+    }
+}
+
+impl From<MessageKind> for Opcode {
+    fn from(kind: MessageKind) -> Self {
+        match kind {
+            MessageKind::Text => Self::Text,
+            MessageKind::Binary => Self::Binary,
+        }
+    }
+}
+
+impl<C: Borrow<Config>> Connection<C> {
+    /// Sends a text message in one frame.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] when `output` has not room for the frame and [`REPLY_ROOM`] behind it;
+    /// [`SendError::Closing`] after our Close; [`Misuse::MessageInProgress`] between
+    /// [`begin`](Self::begin) and [`finish`](Self::finish). Nothing is written then.
+    #[inline]
+    pub fn send_text(&mut self, text: &str, output: &mut Output<'_>) -> Result<(), SendError> {
+        self.send_message(Opcode::Text, text.as_bytes(), output)
+    }
+
+    /// Sends a binary message in one frame.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_text`](Self::send_text).
+    #[inline]
+    pub fn send_binary(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<(), SendError> {
+        self.send_message(Opcode::Binary, bytes, output)
+    }
+
+    /// Sends a message that was encoded before, perhaps for many connections.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_text`](Self::send_text).
+    #[inline]
+    pub fn send_prepared(
+        &mut self,
+        prepared: &Prepared<'_>,
+        output: &mut Output<'_>,
+    ) -> Result<(), SendError> {
+        if self.role == Role::Client {
+            return self.send_message(prepared.kind.into(), prepared.payload(), output);
+        }
+        self.may_send_message()?;
+        let room = output.room().checked_sub(REPLY_ROOM).ok_or(Full)?;
+        if room < prepared.frame.len() {
+            return Err(SendError::Full);
+        }
+        Ok(output.append_all(&[prepared.frame])?)
+    }
+
+    /// Begins a message of unknown length. Its fragments follow with
+    /// [`send_fragment`](Self::send_fragment), its end with [`finish`](Self::finish); receiving and
+    /// control frames go on meanwhile. Nothing is written yet.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closing`], or [`Misuse::MessageInProgress`].
+    ///
+    /// ```
+    /// use ws_proto::{Config, Connection, MessageKind, Output};
+    ///
+    /// let mut connection = Connection::server(Config::new());
+    /// let mut buffer = [0; 256];
+    /// let mut output = Output::new(&mut buffer);
+    /// connection.begin(MessageKind::Text)?;
+    /// connection.send_fragment(b"Hel", &mut output)?;
+    /// connection.finish(b"lo", &mut output)?;
+    /// assert_eq!(output.written(), b"\x01\x03Hel\x80\x02lo");
+    /// # Ok::<(), ws_proto::SendError>(())
+    /// ```
+    pub fn begin(&mut self, kind: MessageKind) -> Result<(), SendError> {
+        self.may_send_message()?;
+        self.outgoing = Outgoing {
+            message: Message::Begun(kind),
+            utf8: Utf8::new(),
+        };
+        Ok(())
+    }
+
+    /// Sends the next fragment of the message that was [begun](Self::begin). A fragment of text may
+    /// end inside a character.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`], [`SendError::Closing`], [`Misuse::NoMessageInProgress`], or
+    /// [`Misuse::InvalidUtf8`]. Nothing is written then, and the fragment may be sent again.
+    pub fn send_fragment(
+        &mut self,
+        bytes: &[u8],
+        output: &mut Output<'_>,
+    ) -> Result<(), SendError> {
+        self.send_part(bytes, false, output)
+    }
+
+    /// Sends the last fragment of the message that was [begun](Self::begin).
+    ///
+    /// # Errors
+    ///
+    /// As [`send_fragment`](Self::send_fragment); a text must not end inside a character.
+    pub fn finish(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<(), SendError> {
+        self.send_part(bytes, true, output)
+    }
+
+    /// Sends a Ping; its payload of up to 125 bytes comes back in the Pong (RFC 6455 §5.5.2).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`], [`SendError::Closing`], or [`Misuse::ControlPayloadTooLong`].
+    pub fn ping(&mut self, payload: &[u8], output: &mut Output<'_>) -> Result<(), SendError> {
+        self.send_control(Opcode::Ping, payload, output)
+    }
+
+    /// Sends a Pong: the answer to a Ping where [`Config::pong`] is manual, or an unasked sign of
+    /// life (§5.5.3).
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    pub fn pong(&mut self, payload: &[u8], output: &mut Output<'_>) -> Result<(), SendError> {
+        self.send_control(Opcode::Pong, payload, output)
+    }
+
+    /// *Starts the Closing Handshake* (§7.1.2), or answers the peer's Close where
+    /// [`Config::close`] is manual. Nothing can be sent after it; what the peer sends until its own
+    /// Close is still reported.
+    ///
+    /// It may use the room that other sends leave free.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`], [`SendError::Closing`], [`Misuse::InvalidCloseCode`] when `code` must
+    /// not be sent by this role, or [`Misuse::CloseReasonTooLong`] over 123 bytes.
+    pub fn close(
+        &mut self,
+        code: CloseCode,
+        reason: &str,
+        output: &mut Output<'_>,
+    ) -> Result<(), SendError> {
+        self.may_send()?;
+        if !code.may_be_sent_by(self.role) {
+            return Err(Misuse::InvalidCloseCode.into());
+        }
+        if reason.len() > MAX_REASON {
+            return Err(Misuse::CloseReasonTooLong.into());
+        }
+        self.write_close(code, reason, output)?;
+        self.close_sent();
+        Ok(())
+    }
+
+    /// The header of a message of `payload_len` bytes in one frame, for adapters that write the
+    /// payload by themselves: vectored, or from where it lies. A client masks the payload with
+    /// [`FrameHeader::masking_key`]'s key, drawn from `output`; nothing is written to it.
+    ///
+    /// The whole frame then belongs to the peer, before anything else of this connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_text`](Self::send_text), but for `Full`; [`Misuse::PayloadTooLong`] from 2^63.
+    pub fn frame_header(
+        &mut self,
+        kind: MessageKind,
+        payload_len: u64,
+        output: &mut Output<'_>,
+    ) -> Result<FrameHeader, SendError> {
+        self.may_send_message()?;
+        if payload_len >> 63 != 0 {
+            return Err(Misuse::PayloadTooLong.into());
+        }
+        self.header(true, kind.into(), payload_len, output)
+    }
+
+    pub(crate) fn send_message(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        output: &mut Output<'_>,
+    ) -> Result<(), SendError> {
+        self.may_send_message()?;
+        self.write_frame(true, opcode, payload, SEND_OVERHEAD, output)
+    }
+
+    fn send_part(
+        &mut self,
+        bytes: &[u8],
+        fin: bool,
+        output: &mut Output<'_>,
+    ) -> Result<(), SendError> {
+        self.may_send()?;
+        let (kind, opcode) = match self.outgoing.message {
+            Message::Idle => return Err(Misuse::NoMessageInProgress.into()),
+            Message::Begun(kind) => (kind, kind.into()),
+            Message::Continuing(kind) => (kind, Opcode::Continuation),
+        };
+        let mut utf8 = self.outgoing.utf8;
+        // RFC 6455 §5.6: "the whole message MUST contain valid UTF-8."
+        if kind == MessageKind::Text && (utf8.take(bytes).is_err() || fin && !utf8.is_boundary()) {
+            return Err(Misuse::InvalidUtf8.into());
+        }
+        self.write_frame(fin, opcode, bytes, SEND_OVERHEAD, output)?;
+        let message = if fin {
+            Message::Idle
+        } else {
+            Message::Continuing(kind)
+        };
+        self.outgoing = Outgoing { message, utf8 };
+        Ok(())
+    }
+
+    fn send_control(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        output: &mut Output<'_>,
+    ) -> Result<(), SendError> {
+        self.may_send()?;
+        // RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less".
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(Misuse::ControlPayloadTooLong.into());
+        }
+        self.write_frame(true, opcode, payload, SEND_OVERHEAD, output)
+    }
+
+    /// RFC 6455 §5.5.1: "The application MUST NOT send any more data frames after sending a Close
+    /// frame." We send nothing at all.
+    #[inline]
+    fn may_send(&self) -> Result<(), SendError> {
+        match self.lifecycle {
+            Lifecycle::Open | Lifecycle::OweClose => Ok(()),
+            _ => Err(SendError::Closing),
+        }
+    }
+
+    #[inline]
+    fn may_send_message(&self) -> Result<(), SendError> {
+        self.may_send()?;
+        match self.outgoing.message {
+            Message::Idle => Ok(()),
+            _ => Err(Misuse::MessageInProgress.into()),
+        }
+    }
+
+    pub(super) fn write_close(
+        &mut self,
+        code: CloseCode,
+        reason: &str,
+        output: &mut Output<'_>,
+    ) -> Result<(), SendError> {
+        let mut payload = [0; MAX_CONTROL_PAYLOAD];
+        let bytes = code.get().to_be_bytes().into_iter().chain(reason.bytes());
+        for (to, byte) in payload.iter_mut().zip(bytes) {
+            *to = byte;
+        }
+        let payload = payload.get(..2 + reason.len()).unwrap_or_default();
+        self.write_control(Opcode::Close, payload, output)
+    }
+
+    /// Writes a control frame into the room kept for it. Its payload has at most 125 bytes.
+    pub(super) fn write_control(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        output: &mut Output<'_>,
+    ) -> Result<(), SendError> {
+        const HEADER: usize = MAX_CONTROL_FRAME - MAX_CONTROL_PAYLOAD;
+        self.write_frame(true, opcode, payload, HEADER, output)
+    }
+
+    /// Writes a frame, if there is room for its payload and `overhead`.
+    #[inline]
+    fn write_frame(
+        &mut self,
+        fin: bool,
+        opcode: Opcode,
+        payload: &[u8],
+        overhead: usize,
+        output: &mut Output<'_>,
+    ) -> Result<(), SendError> {
+        // Judged before a key is drawn: a frame that is not sent costs no randomness.
+        let room = output.room().checked_sub(overhead);
+        if room.is_none_or(|room| room < payload.len()) {
+            return Err(SendError::Full);
+        }
+        let header = self.header(fin, opcode, payload.len() as u64, output)?;
+        let space = output
+            .append(header.wire_len() + payload.len())
+            .ok_or(Full)?;
+        let body = header.write(space).ok_or(Full)?;
+        match header.masking_key {
+            None => copy(payload, body),
+            Some(key) => key.copy(payload, body),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn header(
+        &self,
+        fin: bool,
+        opcode: Opcode,
+        payload_len: u64,
+        output: &mut Output<'_>,
+    ) -> Result<FrameHeader, SendError> {
+        let masking_key = match self.role {
+            Role::Server => None,
+            Role::Client => Some(output.next_key().ok_or(Misuse::MissingMaskingKeys)?),
+        };
+        Ok(FrameHeader {
+            fin,
+            rsv: 0,
+            opcode,
+            masking_key,
+            payload_len,
+        })
+    }
+}
+
+/// The room that a send needs beyond its payload: the longest header, and what it leaves free.
+const SEND_OVERHEAD: usize = MAX_HEADER + REPLY_ROOM;
+
+/// A message encoded once, to be sent to many connections.
+///
+/// Servers send the frame as it is; a client masks its payload afresh each time.
+///
+/// ```
+/// use ws_proto::{Config, Connection, Output, Prepared};
+///
+/// let mut memory = [0; 64];
+/// let news = Prepared::text("news", &mut memory)?;
+/// let mut buffer = [0; 256];
+/// for mut subscriber in [Connection::server(Config::new()), Connection::server(Config::new())] {
+///     let mut output = Output::new(&mut buffer);
+///     subscriber.send_prepared(&news, &mut output)?;
+///     assert_eq!(output.written(), b"\x81\x04news");
+/// }
+/// # Ok::<(), ws_proto::SendError>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Prepared<'a> {
+    kind: MessageKind,
+    frame: &'a [u8],
+    header_len: u8,
+}
+
+impl<'a> Prepared<'a> {
+    /// A text message, encoded into `memory`: its length and at most 10 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] when `memory` is too small.
+    pub fn text(text: &str, memory: &'a mut [u8]) -> Result<Self, Full> {
+        Self::encode(MessageKind::Text, text.as_bytes(), memory)
+    }
+
+    /// A binary message, encoded into `memory`: its length and at most 10 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] when `memory` is too small.
+    pub fn binary(bytes: &[u8], memory: &'a mut [u8]) -> Result<Self, Full> {
+        Self::encode(MessageKind::Binary, bytes, memory)
+    }
+
+    fn encode(kind: MessageKind, payload: &[u8], memory: &'a mut [u8]) -> Result<Self, Full> {
+        let payload_len = payload.len() as u64;
+        let opcode = kind.into();
+        let header = FrameHeader {
+            fin: true,
+            rsv: 0,
+            opcode,
+            masking_key: None,
+            payload_len,
+        };
+        let len = header.wire_len() + payload.len();
+        let frame = memory.get_mut(..len).ok_or(Full)?;
+        copy(payload, header.write(frame).ok_or(Full)?);
+        let header_len = header.wire_len() as u8;
+        Ok(Self {
+            kind,
+            frame,
+            header_len,
+        })
+    }
+
+    /// The frame as a server sends it.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.frame
+    }
+
+    /// The message.
+    pub fn payload(&self) -> &'a [u8] {
+        self.frame
+            .get(usize::from(self.header_len)..)
+            .unwrap_or_default()
+    }
+
+    /// What the message is.
+    pub fn kind(&self) -> MessageKind {
+        self.kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+
+    /// RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
+    /// response". `receive` asks for `REPLY_ROOM`, so that must be enough.
+    #[test]
+    fn longest_replies_fit_into_reply_room() {
+        let mut ping = [b'x'; MAX_CONTROL_FRAME];
+        ping[..6].copy_from_slice(b"\x89\xfd\0\0\0\0");
+        let mut buffer = [0; REPLY_ROOM];
+        let mut output = Output::new(&mut buffer);
+        let mut server = Connection::server(Config::new());
+        let event = server.receive(&mut &mut ping[..], &mut output);
+        assert_eq!(event, Some(Event::Ping(&[b'x'; MAX_CONTROL_PAYLOAD])));
+        assert_eq!(output.len(), 2 + MAX_CONTROL_PAYLOAD);
+
+        let mut ping = [b'x'; 2 + MAX_CONTROL_PAYLOAD];
+        ping[..2].copy_from_slice(b"\x89\x7d");
+        let mut keys = || [1, 2, 3, 4];
+        let mut output = Output::masked(&mut buffer, &mut keys);
+        let mut client = Connection::client(Config::new());
+        let event = client.receive(&mut &mut ping[..], &mut output);
+        assert_eq!(event, Some(Event::Ping(&[b'x'; MAX_CONTROL_PAYLOAD])));
+        assert_eq!(output.len(), MAX_CONTROL_FRAME);
+    }
+}
