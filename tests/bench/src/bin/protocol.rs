@@ -180,9 +180,20 @@ fn feed_bytewise(plan: Plan, verdicts: &mut Verdicts) {
         // Growth is judged inside one race as well, of ours with itself.
         let batches = [1 << 10, 1 << 20].map(|len| Batch::of(kind, payload(alphabet, len), 1));
         let [short, long] = batches.each_ref().map(ours::bytewise);
-        let mut contenders = [Contender { name: SHORT.to_owned(), ..short }, long];
+        let mut contenders = [
+            Contender {
+                name: SHORT.to_owned(),
+                ..short
+            },
+            long,
+        ];
         let growth = Race::run(&mut contenders, plan);
-        verdicts.judge(&format!("bytewise {name}, 1 MiB"), Some(&growth), &[SHORT], 1.15);
+        verdicts.judge(
+            &format!("bytewise {name}, 1 MiB"),
+            Some(&growth),
+            &[SHORT],
+            1.15,
+        );
     }
 }
 
