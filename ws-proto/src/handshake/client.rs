@@ -315,7 +315,7 @@ impl<'a> ClientHandshake<'a> {
         if !only(headers, "Upgrade")?.is_some_and(is_websocket) {
             return Err(ResponseError::InvalidUpgrade);
         }
-        if !connection.any(|value| list_contains(value, "upgrade")) {
+        if !connection.any(|value| list_contains(value, b"upgrade")) {
             return Err(ResponseError::MissingConnectionUpgrade);
         }
         // §4.1(4): "If the response lacks a |Sec-WebSocket-Accept| header field or the

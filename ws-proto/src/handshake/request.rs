@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'h, 'b> {
     head: RequestHead<'h, 'b>,
-    host: &'b str,
+    host: &'b [u8],
     /// The target without scheme and authority.
     resource: &'b str,
     body: Body,
@@ -66,7 +66,7 @@ impl<'h, 'b> Request<'h, 'b> {
     /// The host and port that were asked for, as `Host` has them; empty only in a request of
     /// HTTP/1.0 without that header.
     pub fn host(&self) -> &'b str {
-        self.host
+        core::str::from_utf8(self.host).unwrap_or_default()
     }
 
     /// The origin of the script that asks, if a browser does (§10.2). It is there at most once in a
@@ -117,6 +117,7 @@ impl<'h, 'b> Request<'h, 'b> {
     }
 
     /// Judges a head; gives the key with a request that asks for a WebSocket as it should.
+    #[inline]
     pub(crate) fn judge(head: RequestHead<'h, 'b>) -> Result<(Self, Option<Key>), RequestError> {
         let facts = Facts::gather(head.headers);
         let (authority, resource) = split_target(&head)?;
@@ -363,21 +364,26 @@ impl<'b> Facts<'b> {
     }
 
     /// Most names are not ours; their length alone says so of nearly all.
+    #[inline]
     fn note(&mut self, name: &str, value: &'b [u8]) {
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        let name = name.as_bytes();
         match name.len() {
-            4 if is("Host") => self.host.note(value),
-            6 if is("Origin") => self.origin.note(value),
-            7 if is("Upgrade") => self.lists_websocket |= list_contains(value, "websocket"),
-            10 if is("Connection") => self.lists_upgrade |= list_contains(value, "upgrade"),
-            14 if is("Content-Length") => self.content_length.note(value),
-            17 if is("Sec-WebSocket-Key") => self.key.note(value),
-            17 if is("Transfer-Encoding") => self.is_encoded = true,
-            21 if is("Sec-WebSocket-Version") => self.version.note(value),
-            22 if is("Sec-WebSocket-Protocol") => {
+            4 if is_name(name, b"host") => self.host.note(value),
+            6 if is_name(name, b"origin") => self.origin.note(value),
+            7 if is_name(name, b"upgrade") => {
+                self.lists_websocket |= list_contains(value, b"websocket");
+            }
+            10 if is_name(name, b"connection") => {
+                self.lists_upgrade |= list_contains(value, b"upgrade");
+            }
+            14 if is_name(name, b"content-length") => self.content_length.note(value),
+            17 if is_name(name, b"sec-websocket-key") => self.key.note(value),
+            17 if is_name(name, b"transfer-encoding") => self.is_encoded = true,
+            21 if is_name(name, b"sec-websocket-version") => self.version.note(value),
+            22 if is_name(name, b"sec-websocket-protocol") => {
                 self.subprotocols_are_valid &= is_token_list(value);
             }
-            24 if is("Sec-WebSocket-Extensions") => {
+            24 if is_name(name, b"sec-websocket-extensions") => {
                 self.extensions_are_valid &= Offers::parse(value).all(|offer| offer.is_ok());
             }
             _ => {}
@@ -450,6 +456,19 @@ impl<'b> Facts<'b> {
     }
 }
 
+/// Whether a header has this name, which is given in lower case.
+///
+/// The length is a constant of the caller's, so this is a few instructions. In a token, setting one
+/// bit is the same as lower case for what can become a letter or a hyphen.
+#[inline]
+fn is_name<const N: usize>(name: &[u8], lower_case: &[u8; N]) -> bool {
+    let Ok(name) = <&[u8; N]>::try_from(name) else {
+        return false;
+    };
+    let bytes = name.iter().zip(lower_case);
+    bytes.fold(0, |other, (byte, lower)| other | ((byte | 0x20) ^ lower)) == 0
+}
+
 /// The authority of an absolute target, and the rest of any target.
 fn split_target<'b>(
     head: &RequestHead<'_, 'b>,
@@ -483,30 +502,27 @@ fn judge_host<'b>(
     facts: &Facts<'b>,
     authority: Option<&'b str>,
     minor_version: u8,
-) -> Result<&'b str, RequestError> {
+) -> Result<&'b [u8], RequestError> {
     let host = match facts.host {
-        Field::Once(value) => host_text(value).ok_or(RequestError::InvalidHost)?,
-        Field::Absent if minor_version == 0 => authority.unwrap_or_default(),
+        Field::Once(host) if !host.is_empty() && host.iter().all(is_host_byte) => host,
+        Field::Absent if minor_version == 0 => authority.unwrap_or_default().as_bytes(),
         _ => return Err(RequestError::InvalidHost),
     };
     // RFC 9112 §3.2.2 has the authority override `Host`. That they have to agree is stricter: two
     // answers to one question are how a check is passed and another host reached.
     match authority {
-        Some(authority) if !authority.eq_ignore_ascii_case(host) => Err(RequestError::HostMismatch),
+        Some(authority) if !authority.as_bytes().eq_ignore_ascii_case(host) => {
+            Err(RequestError::HostMismatch)
+        }
         _ => Ok(host),
     }
 }
 
-/// The value of `Host`, if all its characters may be in one (RFC 3986 §3.2.2 and §3.2.3).
-fn host_text(value: &[u8]) -> Option<&str> {
-    let is_valid = |byte: &u8| byte.is_ascii_alphanumeric() || HOST_MARKS.contains(byte);
-    if value.is_empty() || !value.iter().all(is_valid) {
-        return None;
-    }
-    core::str::from_utf8(value).ok()
+/// Whether the byte may be in a `Host` (RFC 3986 §3.2.2 and §3.2.3).
+fn is_host_byte(byte: &u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':')
+        || b"[]%!$&'()*+,;=".contains(byte)
 }
-
-const HOST_MARKS: &[u8] = b"-._~:[]%!$&'()*+,;=";
 
 fn is_token_list(value: &[u8]) -> bool {
     elements(value).all(is_token) && elements(value).next().is_some()
