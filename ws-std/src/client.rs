@@ -147,7 +147,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Uri`], also for `wss:`, which this version does not speak; [`Error::Resolve`];
+    /// [`Error::Uri`]; [`Error::Tls`] for `wss:`, which this version does not speak; [`Error::Resolve`];
     /// [`Error::Connect`]; [`Error::Timeout`]; [`Error::Rejected`] with status, headers and body;
     /// [`Error::Handshake`]; [`Error::Io`].
     pub fn connect(&self, uri: &str) -> Result<WebSocket<Stream>, Error> {
@@ -346,11 +346,9 @@ pub(crate) const MAX_HEADERS: usize = 100;
 const MAX_BODY: usize = 64 << 10;
 
 fn parse(uri: &str) -> Result<WsUri<'_>, Error> {
-    let parsed = WsUri::parse(uri).map_err(|error| Error::Uri(error.to_string()))?;
+    let parsed = WsUri::parse(uri).map_err(Error::Uri)?;
     if parsed.secure() {
-        return Err(Error::Uri(
-            "wss: needs TLS, which is not built in".to_owned(),
-        ));
+        return Err(Error::Tls);
     }
     Ok(parsed)
 }

@@ -2,7 +2,7 @@
 
 use std::{error, fmt, io};
 
-use ws_proto::{CloseCode, Initiator, Misuse, Violation};
+use ws_proto::{CloseCode, Initiator, Misuse, Violation, uri::UriError};
 
 use crate::opening::Headers;
 
@@ -14,8 +14,10 @@ use crate::opening::Headers;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The URI is not one, or names what this build cannot do.
-    Uri(String),
+    /// The URI is not one.
+    Uri(UriError),
+    /// The URI is a `wss:` one, and TLS is not built in.
+    Tls,
     /// The name of the host has no address, or nobody knows.
     Resolve(io::Error),
     /// No address of the host takes connections; the error is that of the last one tried.
@@ -52,6 +54,10 @@ pub enum Stage {
     Connect,
     /// The opening handshake.
     Handshake,
+    /// A message that was waited for. No call of this library says so by itself:
+    /// [`recv_timeout`](crate::WebSocket::recv_timeout) returns `None`. It is for those that turn that
+    /// into an error.
+    Receive,
     /// A write: the peer does not read. What was queued stays queued.
     Send,
 }
@@ -101,11 +107,13 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Uri(why) => write!(f, "bad URI: {why}"),
+            Self::Uri(error) => write!(f, "bad URI: {error}"),
+            Self::Tls => f.write_str("wss: needs TLS, which is not built in"),
             Self::Resolve(error) => write!(f, "no address for the host: {error}"),
             Self::Connect(error) => write!(f, "cannot connect: {error}"),
             Self::Timeout(Stage::Connect) => f.write_str("connecting took too long"),
             Self::Timeout(Stage::Handshake) => f.write_str("the opening handshake took too long"),
+            Self::Timeout(Stage::Receive) => f.write_str("no message came in time"),
             Self::Timeout(Stage::Send) => f.write_str("sending took too long"),
             Self::Rejected(rejection) => rejection.fmt(f),
             Self::Handshake(why) => write!(f, "the opening handshake failed: {why}"),
@@ -124,6 +132,7 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Resolve(error) | Self::Connect(error) | Self::Io(error) => Some(error),
+            Self::Uri(error) => Some(error),
             Self::Violation(violation) => Some(violation),
             Self::Misuse(misuse) => Some(misuse),
             Self::Other(error) => Some(&**error),

@@ -22,6 +22,7 @@ pub use ws_proto::{
 pub use crate::{
     client::{Client, connect},
     error::{Closed, Error, Rejection, Stage},
+    log::escape,
     message::{Message, MessageRef},
     opening::{Headers, Opening, Request},
     reply::Reply,

@@ -28,9 +28,13 @@ pub(crate) fn elide(text: &str) -> String {
     line
 }
 
-/// The text without control characters, and without those that change the direction of others
-/// (CVE-2021-42574).
-pub(crate) fn escape(text: &str) -> String {
+/// A text that a peer wrote, fit for a terminal or a log: control characters, and those that change
+/// the direction of others (CVE-2021-42574), are written as escapes.
+///
+/// ```
+/// assert_eq!(ws_std::escape("caf\u{e9}\u{1b}[2J\n"), "caf\u{e9}\\u{1b}[2J\\n");
+/// ```
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         let is_bidi = matches!(
