@@ -7,6 +7,7 @@
 //! | [`events`] | what an end saw, the same however the stream was cut |
 //! | [`pair`] | a client and a server that talk to each other |
 //! | [`corpus`] | conversations, each a peer's bytes and what the application does about them |
+//! | [`random`] | randomness that is the same in each run |
 //!
 //! ```
 //! use ws_proto::{Config, Role, frame::Opcode};
@@ -31,6 +32,7 @@ pub mod end;
 pub mod events;
 pub mod frames;
 pub mod pair;
+pub mod random;
 
 pub use crate::{
     corpus::Conversation,
