@@ -12,7 +12,7 @@ use crate::{
     connection::{Connection, Want},
     error::Violation,
     event::{Chunk, Event, MessageKind},
-    output::Output,
+    output::{Output, copy},
     utf8::from_utf8,
 };
 
@@ -219,7 +219,7 @@ impl<B: Storage> Messages<B> {
             self.len = 0;
             return false;
         };
-        to.copy_from_slice(chunk.bytes);
+        copy(chunk.bytes, to);
         self.len = end;
         true
     }

@@ -127,10 +127,35 @@ impl<'a> Output<'a> {
             let Some((head, tail)) = space.split_at_mut_checked(part.len()) else {
                 break;
             };
-            head.copy_from_slice(part);
+            copy(part, head);
             space = tail;
         }
         Ok(())
+    }
+
+    /// What `write` appends, or nothing if it fails.
+    pub(crate) fn atomically(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        let start = self.len;
+        let written = write(self);
+        if written.is_err() {
+            self.len = start;
+        }
+        written
+    }
+}
+
+/// Copies as much as both have: their lengths are equal wherever it is called.
+///
+/// `copy_from_slice` would compare them and panic. That is dead code here, but a build for size
+/// does not see it: it keeps the comparison in a function of its own. This loop has nothing to
+/// panic with; where speed counts it becomes `memcpy`.
+#[inline]
+pub(crate) fn copy(from: &[u8], to: &mut [u8]) {
+    for (from, to) in from.iter().zip(to) {
+        *to = *from;
     }
 }
 

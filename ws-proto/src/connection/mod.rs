@@ -239,7 +239,7 @@ impl<C: Borrow<Config>> Connection<C> {
                 // RFC 6455 §5.5.1: "When sending a Close frame in response, the endpoint typically
                 // echos the status code it received."
                 let echo = payload.get(..2).unwrap_or_default();
-                let _ = self.write_control(Opcode::Close, &[echo], output);
+                let _ = self.write_control(Opcode::Close, echo, output);
                 self.both_closed();
             }
             Lifecycle::Open => self.lifecycle = Lifecycle::OweClose,

@@ -17,6 +17,9 @@ use crate::{
     utf8::{self, Utf8},
 };
 
+const WHOLE_TEXT: u8 = FIN | Opcode::Text as u8;
+const WHOLE_BINARY: u8 = FIN | Opcode::Binary as u8;
+
 /// What a connection needs before it can report the next event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Want {
@@ -94,15 +97,16 @@ impl<C: Borrow<Config>> Connection<C> {
         if self.lifecycle == Lifecycle::Open
             && self.incoming.expect == Expect::Message
             && output.room() >= REPLY_ROOM
-            && let Some((kind, payload)) = self.take_whole_message(input)
+            && let Some((first, payload)) = self.take_whole_message(input)
         {
-            return Some(match kind {
-                MessageKind::Binary => Event::Binary(payload),
-                MessageKind::Text => match utf8::from_utf8(payload) {
-                    Some(text) => Event::Text(text),
-                    None => self.fail_in_text(payload, output),
-                },
-            });
+            if first == WHOLE_BINARY {
+                return Some(Event::Binary(payload));
+            }
+            // Each event is built where it is returned: moving one costs more than the frame.
+            return match utf8::from_utf8(payload) {
+                Some(text) => Some(Event::Text(text)),
+                None => self.fail_in_text(payload, output),
+            };
         }
         self.receive_step(input, output)
     }
@@ -169,21 +173,14 @@ impl<C: Borrow<Config>> Connection<C> {
     }
 
     /// The fast path: an unfragmented, uncompressed message whose length has 7 or 16 bits, in one
-    /// piece and within the limits. Everything else, right or wrong, is left to the steps below.
+    /// piece and within the limits: its first byte and its payload. Everything else, right or wrong,
+    /// is left to the steps below.
     #[inline]
-    fn take_whole_message<'b>(
-        &mut self,
-        input: &mut &'b mut [u8],
-    ) -> Option<(MessageKind, &'b mut [u8])> {
-        const WHOLE_TEXT: u8 = FIN | Opcode::Text as u8;
-        const WHOLE_BINARY: u8 = FIN | Opcode::Binary as u8;
-
+    fn take_whole_message<'b>(&mut self, input: &mut &'b mut [u8]) -> Option<(u8, &'b mut [u8])> {
         let (&[first, second], rest) = input.split_first_chunk()?;
-        let kind = match first {
-            WHOLE_TEXT => MessageKind::Text,
-            WHOLE_BINARY => MessageKind::Binary,
-            _ => return None,
-        };
+        if first != WHOLE_TEXT && first != WHOLE_BINARY {
+            return None;
+        }
         let (len7, mask_len) = match self.role {
             Role::Server => (second ^ MASK, MaskingKey::LEN),
             Role::Client => (second, 0),
@@ -210,22 +207,22 @@ impl<C: Borrow<Config>> Connection<C> {
             MaskingKey::from(key).apply(payload);
         }
         self.incoming.heard = true;
-        Some((kind, payload))
+        Some((first, payload))
     }
 
     /// The text is whole and wrong: its good beginning is reported as it would have been had it
     /// come byte by byte, and the failure next.
     #[cold]
-    fn fail_in_text<'b>(&mut self, payload: &'b [u8], output: &mut Output<'_>) -> Event<'b> {
+    fn fail_in_text<'b>(
+        &mut self,
+        payload: &'b [u8],
+        output: &mut Output<'_>,
+    ) -> Option<Event<'b>> {
         let mut utf8 = Utf8::new();
         // A text that ends inside a character is wrong at its last byte.
         let wrong = utf8.take(payload).err().unwrap_or(payload.len() - 1);
-        self.report_until(
-            MessageKind::Text,
-            payload.get(..wrong).unwrap_or_default(),
-            true,
-            output,
-        )
+        let good = payload.get(..wrong).unwrap_or_default();
+        Some(self.report_until(MessageKind::Text, good, true, output))
     }
 
     /// Breaks off for bad UTF-8 behind `good`, which is reported first if there is any.
@@ -431,24 +428,30 @@ impl<C: Borrow<Config>> Connection<C> {
         let last = incoming.expect == Expect::Message;
         let first = core::mem::replace(&mut incoming.first, last);
         let (kind, compressed) = (incoming.kind, incoming.compressed);
-        if kind == MessageKind::Text
-            && !compressed
-            && let Err(wrong) = incoming.check_text(payload, last)
-        {
-            let good = payload.get(..wrong).unwrap_or_default();
-            return Some(self.report_until(kind, good, first, output));
+        match (kind, first && last) {
+            _ if compressed => {}
+            (MessageKind::Binary, true) => return Some(Event::Binary(payload)),
+            (MessageKind::Binary, false) => {}
+            (MessageKind::Text, true) => {
+                return match utf8::from_utf8(payload) {
+                    Some(text) => Some(Event::Text(text)),
+                    None => self.fail_in_text(payload, output),
+                };
+            }
+            (MessageKind::Text, false) => {
+                if let Err(wrong) = incoming.check_text(payload, last) {
+                    let good = payload.get(..wrong).unwrap_or_default();
+                    return Some(self.report_until(kind, good, first, output));
+                }
+            }
         }
-        Some(match (first && last && !compressed, kind) {
-            (true, MessageKind::Binary) => Event::Binary(payload),
-            (true, MessageKind::Text) => Event::Text(utf8::from_utf8(payload)?),
-            (false, _) => Event::Chunk(Chunk {
-                kind,
-                bytes: payload,
-                first,
-                last,
-                compressed,
-            }),
-        })
+        Some(Event::Chunk(Chunk {
+            kind,
+            bytes: payload,
+            first,
+            last,
+            compressed,
+        }))
     }
 
     fn receive_control<'b>(
@@ -463,7 +466,7 @@ impl<C: Borrow<Config>> Connection<C> {
                 // frame in response, unless it already received a Close frame." Behind our own
                 // Close we send nothing at all.
                 if self.lifecycle == Lifecycle::Open && self.config().pong == Reply::Automatic {
-                    let _ = self.write_control(Opcode::Pong, &[payload], output);
+                    let _ = self.write_control(Opcode::Pong, payload, output);
                 }
                 Event::Ping(payload)
             }

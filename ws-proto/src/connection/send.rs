@@ -9,8 +9,11 @@ use crate::{
     config::Config,
     error::{Full, Misuse, SendError},
     event::MessageKind,
-    frame::{FrameHeader, HeaderBytes, Opcode, Role, header::MAX_CONTROL_PAYLOAD},
-    output::Output,
+    frame::{
+        FrameHeader, Opcode, Role,
+        header::{MAX_CONTROL_FRAME, MAX_CONTROL_PAYLOAD, MAX_HEADER},
+    },
+    output::{Output, copy},
     utf8::Utf8,
 };
 
@@ -215,14 +218,14 @@ impl<C: Borrow<Config>> Connection<C> {
         self.header(true, kind.into(), payload_len, output)
     }
 
-    fn send_message(
+    pub(crate) fn send_message(
         &mut self,
         opcode: Opcode,
         payload: &[u8],
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
         self.may_send_message()?;
-        self.write_frame(true, opcode, &[payload], REPLY_ROOM, output)
+        self.write_frame(true, opcode, payload, SEND_OVERHEAD, output)
     }
 
     fn send_part(
@@ -242,7 +245,7 @@ impl<C: Borrow<Config>> Connection<C> {
         if kind == MessageKind::Text && (utf8.take(bytes).is_err() || fin && !utf8.is_boundary()) {
             return Err(Misuse::InvalidUtf8.into());
         }
-        self.write_frame(fin, opcode, &[bytes], REPLY_ROOM, output)?;
+        self.write_frame(fin, opcode, bytes, SEND_OVERHEAD, output)?;
         let message = if fin {
             Message::Idle
         } else {
@@ -263,7 +266,7 @@ impl<C: Borrow<Config>> Connection<C> {
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(Misuse::ControlPayloadTooLong.into());
         }
-        self.write_frame(true, opcode, &[payload], REPLY_ROOM, output)
+        self.write_frame(true, opcode, payload, SEND_OVERHEAD, output)
     }
 
     /// RFC 6455 §5.5.1: "The application MUST NOT send any more data frames after sending a Close
@@ -291,62 +294,49 @@ impl<C: Borrow<Config>> Connection<C> {
         reason: &str,
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
-        self.write_control(
-            Opcode::Close,
-            &[&code.get().to_be_bytes(), reason.as_bytes()],
-            output,
-        )
+        let mut payload = [0; MAX_CONTROL_PAYLOAD];
+        let bytes = code.get().to_be_bytes().into_iter().chain(reason.bytes());
+        for (to, byte) in payload.iter_mut().zip(bytes) {
+            *to = byte;
+        }
+        let payload = payload.get(..2 + reason.len()).unwrap_or_default();
+        self.write_control(Opcode::Close, payload, output)
     }
 
-    /// Writes a control frame into the room kept for it. Its payload, in parts, has at most 125
-    /// bytes.
+    /// Writes a control frame into the room kept for it. Its payload has at most 125 bytes.
     pub(super) fn write_control(
         &mut self,
         opcode: Opcode,
-        payload: &[&[u8]],
+        payload: &[u8],
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
-        self.write_frame(true, opcode, payload, 0, output)
+        const HEADER: usize = MAX_CONTROL_FRAME - MAX_CONTROL_PAYLOAD;
+        self.write_frame(true, opcode, payload, HEADER, output)
     }
 
-    /// Writes a frame, if `reserve` bytes are left behind it.
+    /// Writes a frame, if there is room for its payload and `overhead`.
     #[inline]
     fn write_frame(
         &mut self,
         fin: bool,
         opcode: Opcode,
-        payload: &[&[u8]],
-        reserve: usize,
+        payload: &[u8],
+        overhead: usize,
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
-        let len: usize = payload.iter().map(|part| part.len()).sum();
-        let header = self.header(fin, opcode, len as u64, output)?;
-        let head = header.to_bytes();
-        let room = output.room().checked_sub(reserve).ok_or(Full)?;
-        if room.checked_sub(head.len()).is_none_or(|room| room < len) {
+        // Judged before a key is drawn: a frame that is not sent costs no randomness.
+        let room = output.room().checked_sub(overhead);
+        if room.is_none_or(|room| room < payload.len()) {
             return Err(SendError::Full);
         }
-        let Some(mut space) = output.append(head.len() + len) else {
-            return Err(SendError::Full);
-        };
-        let Some((to, rest)) = space.split_at_mut_checked(head.len()) else {
-            return Err(SendError::Full);
-        };
-        to.copy_from_slice(&head);
-        space = rest;
-        let mut key = header.masking_key;
-        for part in payload {
-            let Some((to, rest)) = space.split_at_mut_checked(part.len()) else {
-                break;
-            };
-            match &mut key {
-                None => to.copy_from_slice(part),
-                Some(key) => {
-                    key.copy(part, to);
-                    *key = key.skip(part.len());
-                }
-            }
-            space = rest;
+        let header = self.header(fin, opcode, payload.len() as u64, output)?;
+        let space = output
+            .append(header.wire_len() + payload.len())
+            .ok_or(Full)?;
+        let body = header.write(space).ok_or(Full)?;
+        match header.masking_key {
+            None => copy(payload, body),
+            Some(key) => key.copy(payload, body),
         }
         Ok(())
     }
@@ -372,6 +362,9 @@ impl<C: Borrow<Config>> Connection<C> {
         })
     }
 }
+
+/// The room that a send needs beyond its payload: the longest header, and what it leaves free.
+const SEND_OVERHEAD: usize = MAX_HEADER + REPLY_ROOM;
 
 /// A message encoded once, to be sent to many connections.
 ///
@@ -418,23 +411,22 @@ impl<'a> Prepared<'a> {
 
     fn encode(kind: MessageKind, payload: &[u8], memory: &'a mut [u8]) -> Result<Self, Full> {
         let payload_len = payload.len() as u64;
-        let header: HeaderBytes = FrameHeader {
+        let opcode = kind.into();
+        let header = FrameHeader {
             fin: true,
             rsv: 0,
-            opcode: kind.into(),
+            opcode,
             masking_key: None,
             payload_len,
-        }
-        .to_bytes();
-        let len = header.len() + payload.len();
+        };
+        let len = header.wire_len() + payload.len();
         let frame = memory.get_mut(..len).ok_or(Full)?;
-        let (head, tail) = frame.split_at_mut_checked(header.len()).ok_or(Full)?;
-        head.copy_from_slice(&header);
-        tail.copy_from_slice(payload);
+        copy(payload, header.write(frame).ok_or(Full)?);
+        let header_len = header.wire_len() as u8;
         Ok(Self {
             kind,
             frame,
-            header_len: header.len() as u8,
+            header_len,
         })
     }
 
@@ -453,5 +445,34 @@ impl<'a> Prepared<'a> {
     /// What the message is.
     pub fn kind(&self) -> MessageKind {
         self.kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+
+    /// RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
+    /// response". `receive` asks for `REPLY_ROOM`, so that must be enough.
+    #[test]
+    fn longest_replies_fit_into_reply_room() {
+        let mut ping = [b'x'; MAX_CONTROL_FRAME];
+        ping[..6].copy_from_slice(b"\x89\xfd\0\0\0\0");
+        let mut buffer = [0; REPLY_ROOM];
+        let mut output = Output::new(&mut buffer);
+        let mut server = Connection::server(Config::new());
+        let event = server.receive(&mut &mut ping[..], &mut output);
+        assert_eq!(event, Some(Event::Ping(&[b'x'; MAX_CONTROL_PAYLOAD])));
+        assert_eq!(output.len(), 2 + MAX_CONTROL_PAYLOAD);
+
+        let mut ping = [b'x'; 2 + MAX_CONTROL_PAYLOAD];
+        ping[..2].copy_from_slice(b"\x89\x7d");
+        let mut keys = || [1, 2, 3, 4];
+        let mut output = Output::masked(&mut buffer, &mut keys);
+        let mut client = Connection::client(Config::new());
+        let event = client.receive(&mut &mut ping[..], &mut output);
+        assert_eq!(event, Some(Event::Ping(&[b'x'; MAX_CONTROL_PAYLOAD])));
+        assert_eq!(output.len(), MAX_CONTROL_FRAME);
     }
 }

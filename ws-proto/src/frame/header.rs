@@ -13,7 +13,7 @@
 //! +-------------------------------------------+-------------------+
 //! ```
 //!
-//! The first two bytes are the [`Prefix`]: they decide everything but the length, and say how long
+//! The first two bytes are the prefix: they decide everything but the length, and say how long
 //! the header is.
 
 use core::ops::Deref;
@@ -188,27 +188,58 @@ impl FrameHeader {
     /// assert_eq!(*header.to_bytes(), [0x82, 126, 1, 0]);
     /// ```
     pub fn to_bytes(&self) -> HeaderBytes {
-        let mut header = HeaderBytes {
-            bytes: [0; MAX_HEADER],
-            len: 0,
-        };
-        let mask = if self.masking_key.is_some() { MASK } else { 0 };
-        let fin = if self.fin { FIN } else { 0 };
-        header.push(fin | self.rsv & RSV | self.opcode as u8);
-        if self.payload_len <= MAX_CONTROL_PAYLOAD as u64 {
-            header.push(mask | self.payload_len as u8);
-        } else if let Ok(len) = u16::try_from(self.payload_len) {
-            header.push(mask | LEN16);
-            header.extend(&len.to_be_bytes());
-        } else {
-            header.push(mask | LEN64);
-            header.extend(&self.payload_len.to_be_bytes());
+        let mut bytes = [0; MAX_HEADER];
+        let rest = self.write(&mut bytes).map_or(0, |rest| rest.len());
+        HeaderBytes {
+            bytes,
+            len: (MAX_HEADER - rest) as u8,
         }
-        if let Some(key) = self.masking_key {
-            header.extend(&key.to_bytes());
-        }
-        header
     }
+
+    /// The length in bytes of the header on the wire.
+    #[inline]
+    pub(crate) const fn wire_len(&self) -> usize {
+        let key_len = if self.masking_key.is_some() {
+            MaskingKey::LEN
+        } else {
+            0
+        };
+        key_len
+            + match self.payload_len {
+                0..=125 => 2,
+                126..=0xFFFF => 4,
+                _ => 10,
+            }
+    }
+
+    /// Writes the header at the start of `space`, and returns what is behind it.
+    ///
+    /// Each form is stored as one array. (Pushed byte by byte and read back as a word, a header
+    /// costs more than a message of 100 bytes: the loads wait for the stores.)
+    #[inline]
+    pub(crate) fn write<'s>(&self, space: &'s mut [u8]) -> Option<&'s mut [u8]> {
+        let first = if self.fin { FIN } else { 0 } | self.rsv & RSV | self.opcode as u8;
+        let mask = if self.masking_key.is_some() { MASK } else { 0 };
+        let rest = match self.payload_len {
+            len @ 0..=125 => put(space, [first, mask | len as u8])?,
+            len @ 126..=0xFFFF => {
+                let [high, low] = (len as u16).to_be_bytes();
+                put(space, [first, mask | LEN16, high, low])?
+            }
+            len => put(put(space, [first, mask | LEN64])?, len.to_be_bytes())?,
+        };
+        match self.masking_key {
+            Some(key) => put(rest, key.to_bytes()),
+            None => Some(rest),
+        }
+    }
+}
+
+#[inline]
+fn put<const N: usize>(space: &mut [u8], bytes: [u8; N]) -> Option<&mut [u8]> {
+    let (to, rest) = space.split_first_chunk_mut()?;
+    *to = bytes;
+    Some(rest)
 }
 
 /// A header on the stack, 2 to 14 bytes, read as a slice.
@@ -216,22 +247,6 @@ impl FrameHeader {
 pub struct HeaderBytes {
     bytes: [u8; MAX_HEADER],
     len: u8,
-}
-
-impl HeaderBytes {
-    #[inline]
-    fn push(&mut self, byte: u8) {
-        self.extend(&[byte]);
-    }
-
-    #[inline]
-    fn extend(&mut self, bytes: &[u8]) {
-        let at = usize::from(self.len);
-        for (to, from) in self.bytes.iter_mut().skip(at).zip(bytes) {
-            *to = *from;
-            self.len += 1;
-        }
-    }
 }
 
 impl Deref for HeaderBytes {

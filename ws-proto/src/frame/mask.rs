@@ -5,6 +5,9 @@
 //! its last word is loaded before the blocks are written and stored after them, so that the two may
 //! overlap (in the overlap both hold the same bytes).
 
+/// What one round of a loop masks: a register or two on most targets.
+const BLOCK: usize = 32;
+
 /// A masking key (RFC 6455 §5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaskingKey(u32);
@@ -48,20 +51,38 @@ impl MaskingKey {
     /// Masks `from` into `to`, which are equally long; what one has more is left alone.
     #[inline]
     pub fn copy(self, from: &[u8], to: &mut [u8]) {
-        const BLOCK: usize = 32;
-        let pattern = self.pattern::<BLOCK>();
-        let (from_blocks, from_tail) = from.as_chunks::<BLOCK>();
-        let (to_blocks, to_tail) = to.as_chunks_mut::<BLOCK>();
-        for (from, to) in from_blocks.iter().zip(to_blocks) {
-            *to = xor(from, &pattern);
+        let len = from.len().min(to.len());
+        let (Some(from), Some(to)) = (from.get(..len), to.get_mut(..len)) else {
+            return;
+        };
+        match len {
+            0..4 => {
+                for ((from, to), key) in from.iter().zip(to).zip(self.to_bytes()) {
+                    *to = from ^ key;
+                }
+            }
+            4..8 => self.copy_ends::<4>(from, to),
+            8..16 => self.copy_ends::<8>(from, to),
+            16..=32 => self.copy_ends::<16>(from, to),
+            _ => {
+                let blocks = from.as_chunks::<BLOCK>().0;
+                for (from, to) in blocks.iter().zip(to.as_chunks_mut::<BLOCK>().0) {
+                    *to = self.xor(*from);
+                }
+                self.copy_ends::<BLOCK>(from, to);
+            }
         }
-        let (from_words, from_tail) = from_tail.as_chunks::<4>();
-        let (to_words, to_tail) = to_tail.as_chunks_mut::<4>();
-        for (from, to) in from_words.iter().zip(to_words) {
-            *to = xor(from, &self.pattern());
+    }
+
+    /// Of at least `N` bytes, the first `N` and the last `N`.
+    #[inline]
+    fn copy_ends<const N: usize>(self, from: &[u8], to: &mut [u8]) {
+        let tail_key = self.skip(from.len());
+        if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
+            *to = self.xor(*from);
         }
-        for ((from, to), key) in from_tail.iter().zip(to_tail).zip(self.to_bytes()) {
-            *to = from ^ key;
+        if let (Some(from), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>()) {
+            *to = tail_key.xor(*from);
         }
     }
 
@@ -76,37 +97,51 @@ impl MaskingKey {
     #[inline]
     fn apply_ends<const N: usize>(self, payload: &mut [u8]) {
         let tail_key = self.skip(payload.len());
-        let Some(&last) = payload.last_chunk::<N>() else {
+        let (Some(&first), Some(&last)) = (payload.first_chunk::<N>(), payload.last_chunk::<N>())
+        else {
             return;
         };
-        if let Some(first) = payload.first_chunk_mut::<N>() {
-            *first = xor(first, &self.pattern());
-        }
         if let Some(to) = payload.last_chunk_mut::<N>() {
-            *to = xor(&last, &tail_key.pattern());
+            *to = tail_key.xor(last);
+        }
+        if let Some(to) = payload.first_chunk_mut::<N>() {
+            *to = self.xor(first);
         }
     }
 
     fn apply_blocks(self, payload: &mut [u8]) {
-        const BLOCK: usize = 32;
-        let pattern = self.pattern::<BLOCK>();
         let tail_key = self.skip(payload.len());
         let Some(&last) = payload.last_chunk::<BLOCK>() else {
             return;
         };
-        for block in payload.as_chunks_mut::<BLOCK>().0 {
-            *block = xor(block, &pattern);
+        let blocks_len = payload.len() / BLOCK * BLOCK;
+        let Some((blocks, _)) = payload.split_at_mut_checked(blocks_len - BLOCK) else {
+            return;
+        };
+        for block in blocks.as_chunks_mut::<BLOCK>().0 {
+            *block = self.xor(*block);
         }
-        if let Some(to) = payload.last_chunk_mut::<BLOCK>() {
-            *to = xor(&last, &tail_key.pattern());
+        let Some((_, ends)) = payload.split_at_mut_checked(blocks_len - BLOCK) else {
+            return;
+        };
+        let Some(&first) = ends.first_chunk::<BLOCK>() else {
+            return;
+        };
+        if let Some(to) = ends.last_chunk_mut::<BLOCK>() {
+            *to = tail_key.xor(last);
+        }
+        if let Some(to) = ends.first_chunk_mut::<BLOCK>() {
+            *to = self.xor(first);
         }
     }
 
-    /// The key, repeated.
+    /// Whole words, masked.
     #[inline]
-    fn pattern<const N: usize>(self) -> [u8; N] {
-        let key = self.to_bytes();
-        core::array::from_fn(|i| key[i % 4])
+    fn xor<const N: usize>(self, mut bytes: [u8; N]) -> [u8; N] {
+        for word in bytes.as_chunks_mut::<4>().0 {
+            *word = (u32::from_le_bytes(*word) ^ self.0).to_le_bytes();
+        }
+        bytes
     }
 }
 
@@ -115,11 +150,6 @@ impl From<[u8; 4]> for MaskingKey {
     fn from(key: [u8; 4]) -> Self {
         Self(u32::from_le_bytes(key))
     }
-}
-
-#[inline]
-fn xor<const N: usize>(bytes: &[u8; N], pattern: &[u8; N]) -> [u8; N] {
-    core::array::from_fn(|i| bytes[i] ^ pattern[i])
 }
 
 #[cfg(test)]
