@@ -11,7 +11,8 @@ use crate::{
 pub const SIZES: [(&str, usize); 3] =
     [("1 KiB", 1 << 10), ("64 KiB", 64 << 10), ("1 MiB", 1 << 20)];
 
-/// Something that is fed the only frame of the batch byte by byte, and returns how many payload bytes came out.
+/// Something that is fed the only frame of the batch byte by byte, and returns how many payload
+/// bytes came out.
 pub fn contender<'a>(
     name: &str,
     batch: &'a Batch,

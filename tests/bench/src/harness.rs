@@ -36,7 +36,8 @@ impl Plan {
     };
 }
 
-/// Fewest passes in a turn; the first of them finds the previous contender's data in the caches, hence a median.
+/// Fewest passes in a turn; the first of them finds the previous contender's data in the caches,
+/// hence a median.
 const PASSES_MIN: usize = 5;
 
 /// What a race found out: nanoseconds per unit, by contender and round.
@@ -83,7 +84,8 @@ impl Race {
         Some(median(self.rounds[self.index(name)?].clone()))
     }
 
-    /// The median over the rounds of one contender's time divided by the sum of others' in the same round.
+    /// The median over the rounds of one contender's time divided by the sum of others' in the same
+    /// round.
     #[must_use]
     pub fn ratio(&self, name: &str, base: &[&str]) -> Option<f64> {
         let ours = &self.rounds[self.index(name)?];
