@@ -190,8 +190,8 @@ fn show_offers(offers: Offers<'_>) -> Option<()> {
         let offer = offer.ok()?;
         write_all(offer.name().as_bytes())?;
         for param in offer.params() {
-            write_all(param.name.as_bytes())?;
-            let value = param.value?;
+            write_all(param.name().as_bytes())?;
+            let value = param.value()?;
             number(value.as_number().unwrap_or(u32::MAX))?;
             for byte in value.bytes() {
                 write_all(&[byte])?;
