@@ -6,6 +6,7 @@
 //! | [`end`] | one end: a connection, its buffers, and an application that follows a script |
 //! | [`events`] | what an end saw, the same however the stream was cut |
 //! | [`pair`] | a client and a server that talk to each other |
+//! | [`case`] | one end and the bytes of a peer, presented whole and byte by byte |
 //! | [`corpus`] | conversations, each a peer's bytes and what the application does about them |
 //!
 //! ```
@@ -26,6 +27,7 @@
 //! # Ok::<(), ws_proto::SendError>(())
 //! ```
 
+pub mod case;
 pub mod corpus;
 pub mod end;
 pub mod events;

@@ -38,44 +38,52 @@ impl Extensions {
 /// response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer<'b> {
-    name: &'b str,
-    params: &'b str,
+    name: &'b [u8],
+    params: Cursor<'b>,
 }
 
 impl<'b> Offer<'b> {
     /// The extension's registered name, a token.
     pub fn name(&self) -> &'b str {
-        self.name
+        text(self.name)
     }
 
     /// The parameters in their order; repeated ones are not left out.
     pub fn params(&self) -> Params<'b> {
-        Params {
-            rest: Cursor::new(self.params.as_bytes()),
-        }
+        Params { rest: self.params }
     }
 }
 
 /// A parameter of an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Param<'b> {
+    name: &'b [u8],
+    value: Option<ParamValue<'b>>,
+}
+
+impl<'b> Param<'b> {
     /// The name, a token.
-    pub name: &'b str,
+    pub fn name(&self) -> &'b str {
+        text(self.name)
+    }
+
     /// The value, if there is one.
-    pub value: Option<ParamValue<'b>>,
+    pub fn value(&self) -> Option<ParamValue<'b>> {
+        self.value
+    }
 }
 
 /// The value of a parameter: a token, whether it was quoted or not (§9.1).
 #[derive(Clone, Copy)]
 pub struct ParamValue<'b> {
     /// Without the quotes. Backslashes are escapes: none is part of a token.
-    raw: &'b str,
+    raw: &'b [u8],
 }
 
 impl<'b> ParamValue<'b> {
     /// The bytes of the token, unescaped; all are ASCII.
     pub fn bytes(&self) -> impl Iterator<Item = u8> + Clone + use<'b> {
-        self.raw.bytes().filter(|&byte| byte != b'\\')
+        self.raw.iter().copied().filter(|&byte| byte != b'\\')
     }
 
     /// The value as a decimal number of at most `u32::MAX`, without leading zeros.
@@ -108,7 +116,7 @@ impl PartialEq<str> for ParamValue<'_> {
 
 impl fmt::Debug for ParamValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.raw.fmt(f)
+        text(self.raw).fmt(f)
     }
 }
 
@@ -135,7 +143,7 @@ impl core::error::Error for MalformedExtensions {}
 ///
 /// let mut offers = Offers::parse(b"permessage-deflate; server_max_window_bits=\"10\", x");
 /// let deflate = offers.next().expect("two")?;
-/// let bits = deflate.params().next().and_then(|param| param.value).expect("a value");
+/// let bits = deflate.params().next().and_then(|param| param.value()).expect("a value");
 /// assert_eq!((deflate.name(), bits.as_number()), ("permessage-deflate", Some(10)));
 /// assert_eq!(offers.next().expect("two")?.name(), "x");
 /// # Ok::<(), ws_proto::extension::MalformedExtensions>(())
@@ -175,9 +183,8 @@ impl<'b> Offers<'b> {
             };
         }
         let name = self.rest.token().ok_or(MalformedExtensions)?;
-        let before = self.rest.clone();
+        let params = self.rest;
         while self.rest.param()?.is_some() {}
-        let params = before.up_to(&self.rest);
         if !self.rest.is_empty() && !self.rest.eat(b',') {
             return Err(MalformedExtensions);
         }
@@ -221,7 +228,7 @@ impl<'b> Iterator for Params<'b> {
 impl FusedIterator for Params<'_> {}
 
 /// What of a header value is still to be read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cursor<'b> {
     rest: &'b [u8],
 }
@@ -257,31 +264,32 @@ impl<'b> Cursor<'b> {
         Ok(Some(Param { name, value }))
     }
 
-    fn token(&mut self) -> Option<&'b str> {
+    fn token(&mut self) -> Option<&'b [u8]> {
         let token = self.skip(is_token_byte);
-        if token.is_empty() {
-            return None;
-        }
-        core::str::from_utf8(token).ok()
+        if token.is_empty() { None } else { Some(token) }
     }
 
     /// What is between the quotes, the first of which is eaten.
     ///
     /// RFC 6455 §9.1: "When using the quoted-string syntax variant, the value after quoted-string
     /// unescaping MUST conform to the 'token' ABNF."
-    fn quoted_token(&mut self) -> Option<&'b str> {
-        let start = self.clone();
+    fn quoted_token(&mut self) -> Option<&'b [u8]> {
+        let start = self.rest;
         let mut len = 0_usize;
         loop {
             match self.rest {
-                [b'\\', byte, rest @ ..] | [byte, rest @ ..] if is_token_byte(*byte) => {
+                [b'\\', byte, rest @ ..] if is_token_byte(*byte) => {
+                    self.rest = rest;
+                    len += 2;
+                }
+                [byte, rest @ ..] if is_token_byte(*byte) => {
                     self.rest = rest;
                     len += 1;
                 }
                 [b'"', ..] if len > 0 => {
-                    let raw = start.up_to(self);
+                    let raw = start.get(..len);
                     self.eat(b'"');
-                    return Some(raw);
+                    return raw;
                 }
                 _ => return None,
             }
@@ -310,13 +318,11 @@ impl<'b> Cursor<'b> {
     fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
+}
 
-    /// From here to a later position.
-    fn up_to(&self, later: &Self) -> &'b str {
-        let passed = self.rest.len().saturating_sub(later.rest.len());
-        let passed = self.rest.get(..passed).unwrap_or_default();
-        core::str::from_utf8(passed).unwrap_or_default()
-    }
+/// Tokens are ASCII.
+fn text(token: &[u8]) -> &str {
+    core::str::from_utf8(token).unwrap_or_default()
 }
 
 fn is_space(byte: u8) -> bool {
@@ -339,8 +345,8 @@ mod tests {
             let offer = offer?;
             out += &format!("[{}", offer.name());
             for param in offer.params() {
-                out += &format!(" {}", param.name);
-                if let Some(value) = param.value {
+                out += &format!(" {}", param.name());
+                if let Some(value) = param.value() {
                     let bytes: Vec<u8> = value.bytes().collect();
                     out += &format!("={}", String::from_utf8(bytes).expect("ASCII"));
                 }
@@ -446,7 +452,11 @@ mod tests {
             let header = format!("a;b={value}");
             let offer = Offers::parse(header.as_bytes()).next().expect("one");
             let param = offer.expect("valid").params().next().expect("one");
-            assert_eq!(param.value.expect("a value").as_number(), number, "{value}");
+            assert_eq!(
+                param.value().expect("a value").as_number(),
+                number,
+                "{value}"
+            );
         }
     }
 

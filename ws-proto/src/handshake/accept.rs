@@ -66,16 +66,25 @@ pub const ACCEPT_LEN: usize = 28;
 /// RFC 6455 §1.3.
 const GUID: &[u8; 36] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Three bytes in base64; of fewer, the missing ones are written `=`.
+/// Up to three bytes in base64; `=` stands for those that are missing.
 pub(crate) fn base64(group: &[u8]) -> [u8; 4] {
-    let byte = |i: usize| group.get(i).copied().unwrap_or_default();
-    let (a, b, c) = (byte(0), byte(1), byte(2));
-    let mut symbols = [a >> 2, a << 4 | b >> 4, b << 2 | c >> 6, c]
-        .map(|sextet| ALPHABET[usize::from(sextet & 63)]);
-    for padding in symbols.iter_mut().skip(group.len() + 1) {
-        *padding = b'=';
+    match *group {
+        [a, b, c, ..] => symbols(a, b, c),
+        [a, b] => {
+            let [first, second, third, _] = symbols(a, b, 0);
+            [first, second, third, b'=']
+        }
+        [a] => {
+            let [first, second, ..] = symbols(a, 0, 0);
+            [first, second, b'=', b'=']
+        }
+        [] => *b"====",
     }
-    symbols
+}
+
+#[inline]
+fn symbols(a: u8, b: u8, c: u8) -> [u8; 4] {
+    [a >> 2, a << 4 | b >> 4, b << 2 | c >> 6, c].map(|sextet| ALPHABET[usize::from(sextet & 63)])
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -88,8 +97,13 @@ fn is_symbol(byte: u8) -> bool {
 }
 
 fn encode(bytes: &[u8], text: &mut [u8]) {
-    for (group, symbols) in bytes.chunks(3).zip(text.as_chunks_mut::<4>().0) {
-        *symbols = base64(group);
+    let (groups, rest) = bytes.as_chunks::<3>();
+    let mut text = text.as_chunks_mut::<4>().0.iter_mut();
+    for (&[a, b, c], place) in groups.iter().zip(text.by_ref()) {
+        *place = symbols(a, b, c);
+    }
+    if let Some(place) = text.next() {
+        *place = base64(rest);
     }
 }
 

@@ -315,7 +315,7 @@ impl<'a> ClientHandshake<'a> {
         if !only(headers, "Upgrade")?.is_some_and(is_websocket) {
             return Err(ResponseError::InvalidUpgrade);
         }
-        if !connection.any(|value| list_contains(value, "upgrade")) {
+        if !connection.any(|value| list_contains(value, b"upgrade")) {
             return Err(ResponseError::MissingConnectionUpgrade);
         }
         // §4.1(4): "If the response lacks a |Sec-WebSocket-Accept| header field or the
@@ -581,3 +581,407 @@ fn hex(digit: u8) -> Option<u8> {
 
 const _: () = assert!(size_of::<ResponseError>() == 1);
 const _: () = assert!(size_of::<ClientHandshake<'_>>() <= 96);
+
+#[cfg(test)]
+mod tests {
+    use std::{format, string::String, vec::Vec};
+
+    use super::*;
+    use crate::handshake::EMPTY_HEADER;
+
+    static CONFIG: Config = Config::new();
+
+    const NONCE: [u8; 16] = *b"the sample nonce";
+    const RESPONSE: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+    fn uri(text: &str) -> WsUri<'_> {
+        WsUri::parse(text).expect(text)
+    }
+
+    fn request(request: &ClientRequest<'_>) -> Result<String, HandshakeError> {
+        let mut buffer = [0; 1024];
+        let mut output = Output::new(&mut buffer);
+        let started = ClientHandshake::start(request, NONCE, &mut output).map(drop);
+        if started.is_err() {
+            assert!(output.is_empty(), "nothing is written with an error");
+        }
+        started.map(|()| String::from_utf8(output.written().to_vec()).expect("ASCII"))
+    }
+
+    fn handshake<'a>(subprotocols: &'a [&'a str]) -> ClientHandshake<'a> {
+        let request = ClientRequest::new(uri("ws://h/")).subprotocols(subprotocols);
+        let mut buffer = [0; 1024];
+        ClientHandshake::start(&request, NONCE, &mut Output::new(&mut buffer)).expect("valid")
+    }
+
+    /// The subprotocol of an accepted response.
+    fn outcome<'a>(
+        handshake: &mut ClientHandshake<'a>,
+        response: &[u8],
+    ) -> Result<Option<&'a str>, ResponseError> {
+        let mut headers = [EMPTY_HEADER; 16];
+        match handshake.receive(response, &mut headers, &CONFIG.limits)? {
+            Some(Outcome::Accepted { agreed, .. }) => Ok(agreed.subprotocol()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn changed(from: &str, to: &str) -> String {
+        assert!(RESPONSE.contains(from), "{from}");
+        RESPONSE.replacen(from, to, 1)
+    }
+
+    type Expected = Result<Option<&'static str>, ResponseError>;
+
+    fn check(table: &[(&str, &str, Expected)]) {
+        for (from, to, expected) in table {
+            let response = changed(from, to);
+            let mut handshake = handshake(&["chat", "superchat"]);
+            let found = outcome(&mut handshake, response.as_bytes());
+            assert_eq!(found, *expected, "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn rfc_008_to_011_request_as_written() {
+        let plain = request(&ClientRequest::new(uri("ws://server.example.com/chat?x=1")));
+        assert_eq!(
+            plain.as_deref(),
+            Ok("GET /chat?x=1 HTTP/1.1\r\nHost: server.example.com\r\n\
+                Upgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                Sec-WebSocket-Version: 13\r\n\r\n")
+        );
+        let headers = [Header {
+            name: "Cookie",
+            value: b"a=b",
+        }];
+        let full = ClientRequest::new(uri("wss://me:p%40ss@[::1]:8443?q"))
+            .origin("http://example.com")
+            .subprotocols(&["chat", "superchat"])
+            .headers(&headers);
+        assert_eq!(
+            request(&full).as_deref(),
+            Ok("GET /?q HTTP/1.1\r\nHost: [::1]:8443\r\n\
+                Upgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                Sec-WebSocket-Version: 13\r\nOrigin: http://example.com\r\n\
+                Sec-WebSocket-Protocol: chat, superchat\r\n\
+                Authorization: Basic bWU6cEBzcw==\r\nCookie: a=b\r\n\r\n")
+        );
+    }
+
+    #[test]
+    fn rfc_003_user_info_becomes_basic_credentials() {
+        let table = [
+            (
+                "ws://Aladdin:open%20sesame@h",
+                "QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            ),
+            ("ws://me@h", "bWU6"),
+            ("ws://@h", "Og=="),
+            ("ws://a:@h", "YTo="),
+        ];
+        for (text, credentials) in table {
+            let written = request(&ClientRequest::new(uri(text))).expect("valid");
+            assert!(
+                written.starts_with("GET / HTTP/1.1\r\nHost: h\r\n"),
+                "{text}"
+            );
+            let header = format!("\r\nAuthorization: Basic {credentials}\r\n");
+            assert!(written.contains(&header), "{written}");
+        }
+        let own = [Header {
+            name: "authorization",
+            value: b"Bearer x",
+        }];
+        let written = request(&ClientRequest::new(uri("ws://me@h")).headers(&own));
+        assert!(!written.expect("valid").contains("Basic"));
+    }
+
+    #[test]
+    fn rfc_012_subprotocols_are_unique_tokens() {
+        use HandshakeMisuse::{InvalidSubprotocol, RepeatedSubprotocol};
+        let table: &[(&[&str], HandshakeMisuse)] = &[
+            (&[""], InvalidSubprotocol),
+            (&["a b"], InvalidSubprotocol),
+            (&["a,b"], InvalidSubprotocol),
+            (&["a", "b\r\nX: y"], InvalidSubprotocol),
+            (&["\u{e9}"], InvalidSubprotocol),
+            (&["a", "b", "a"], RepeatedSubprotocol),
+        ];
+        for (subprotocols, misuse) in table {
+            let written = request(&ClientRequest::new(uri("ws://h")).subprotocols(subprotocols));
+            assert_eq!(written, Err((*misuse).into()), "{subprotocols:?}");
+        }
+        // They are compared with regard to case.
+        let written = request(&ClientRequest::new(uri("ws://h")).subprotocols(&["a", "A"]));
+        assert!(written.is_ok());
+    }
+
+    #[test]
+    fn rfc_015_nothing_is_injected_or_overridden() {
+        use HandshakeMisuse::{InvalidHeaderName, InvalidHeaderValue, ReservedHeader};
+        let table: &[(&str, &[u8], HandshakeMisuse)] = &[
+            ("A\r\nB", b"x", InvalidHeaderName),
+            ("A\0", b"x", InvalidHeaderName),
+            ("A", b"x\r\nB: y", InvalidHeaderValue),
+            ("A", b"x\n", InvalidHeaderValue),
+            ("A", b"\0", InvalidHeaderValue),
+            ("Host", b"x", ReservedHeader),
+            ("origin", b"x", ReservedHeader),
+            ("Upgrade", b"x", ReservedHeader),
+            ("connection", b"x", ReservedHeader),
+            ("Sec-WebSocket-Key", b"x", ReservedHeader),
+            ("Content-Length", b"1", ReservedHeader),
+            ("Transfer-Encoding", b"chunked", ReservedHeader),
+        ];
+        for &(name, value, misuse) in table {
+            let headers = [Header { name, value }];
+            let written = request(&ClientRequest::new(uri("ws://h")).headers(&headers));
+            assert_eq!(written, Err(misuse.into()), "{name}");
+        }
+        for origin in ["a b", "a\r\nX: y", "\0", "\u{e9}"] {
+            let written = request(&ClientRequest::new(uri("ws://h")).origin(origin));
+            assert_eq!(written, Err(HandshakeMisuse::InvalidOrigin.into()));
+        }
+    }
+
+    #[test]
+    fn request_is_all_or_nothing() {
+        let ask = ClientRequest::new(uri("ws://me:p@h:81/x")).subprotocols(&["a", "b"]);
+        let whole = request(&ask).expect("room").len();
+        for room in 0..whole {
+            let mut buffer = [0; 1024];
+            let mut output = Output::new(&mut buffer[..room]);
+            let started = ClientHandshake::start(&ask, NONCE, &mut output).map(drop);
+            assert_eq!((started, output.len()), (Err(HandshakeError::Full), 0));
+        }
+    }
+
+    #[test]
+    fn rfc_039_other_statuses_are_outcomes() {
+        let table = [
+            "200 OK",
+            "204 No Content",
+            "301 Moved",
+            "302 Found",
+            "307 X",
+            "308 X",
+            "304 X",
+            "401 Unauthorized",
+            "404 Not Found",
+            "426 Upgrade Required",
+            "503 ",
+            "999 x",
+        ];
+        for status in table {
+            let response = format!(
+                "HTTP/1.1 {status}\r\nLocation: /b\r\nWWW-Authenticate: Basic\r\n\
+                 WWW-Authenticate: Digest\r\n\r\nthe body"
+            );
+            let mut handshake = handshake(&[]);
+            let mut headers = [EMPTY_HEADER; 16];
+            let outcome = handshake.receive(response.as_bytes(), &mut headers, &CONFIG.limits);
+            let Ok(Some(Outcome::Rejected(rejected))) = outcome else {
+                panic!("{status}: {outcome:?}");
+            };
+            let code: u16 = status[..3].parse().expect("three digits");
+            assert_eq!(rejected.status(), code);
+            assert_eq!(rejected.reason(), &status[4..]);
+            assert_eq!(rejected.body(), b"the body");
+            assert_eq!(rejected.headers().len(), 3);
+            let leads = matches!(code, 301 | 302 | 307 | 308);
+            assert_eq!(rejected.redirect(), leads.then_some(&b"/b"[..]), "{status}");
+            let challenges: Vec<_> = rejected.challenges().collect();
+            let expected: &[&[u8]] = if code == 401 {
+                &[b"Basic", b"Digest"]
+            } else {
+                &[]
+            };
+            assert_eq!(challenges, expected);
+            assert_eq!(handshake.head_len(), response.len() - 8);
+        }
+        // A refusal may come from something that speaks HTTP/1.0.
+        let mut headers = [EMPTY_HEADER; 16];
+        let old = b"HTTP/1.0 503 x\r\n\r\n";
+        let mut handshake = handshake(&[]);
+        let outcome = handshake.receive(old, &mut headers, &CONFIG.limits);
+        assert!(matches!(outcome, Ok(Some(Outcome::Rejected(_)))));
+    }
+
+    #[test]
+    fn rfc_040_upgrade_and_connection() {
+        use ResponseError::{InvalidUpgrade, MissingConnectionUpgrade, RepeatedHeader};
+        let upgrade = "Upgrade: websocket";
+        let connection = "Connection: Upgrade";
+        check(&[
+            (upgrade, "upgrade:\tWEBSOCKET ", Ok(None)),
+            (upgrade, "X: y", Err(InvalidUpgrade)),
+            (upgrade, "Upgrade: h2c", Err(InvalidUpgrade)),
+            (upgrade, "Upgrade: websocket, h2c", Err(InvalidUpgrade)),
+            (
+                upgrade,
+                "Upgrade: websocket\r\nUpgrade: websocket",
+                Err(RepeatedHeader),
+            ),
+            (connection, "connection: keep-alive, UPGRADE", Ok(None)),
+            (connection, "Connection: a\r\nConnection: upgrade", Ok(None)),
+            (connection, "X: y", Err(MissingConnectionUpgrade)),
+            (
+                connection,
+                "Connection: close",
+                Err(MissingConnectionUpgrade),
+            ),
+        ]);
+    }
+
+    /// Row 41 and fault 18 of the peers.
+    #[test]
+    fn rfc_041_accept_answers_the_key() {
+        use ResponseError::{InvalidAccept, RepeatedHeader};
+        let at = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+        let twice = format!("{at}\r\n{at}");
+        check(&[
+            (
+                at,
+                "sec-websocket-accept: \t s3pPLMBiTxaQ9kYGzzhZRbK+xOo= ",
+                Ok(None),
+            ),
+            (at, "X: y", Err(InvalidAccept)),
+            (at, "Sec-WebSocket-Accept:", Err(InvalidAccept)),
+            (
+                at,
+                "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo",
+                Err(InvalidAccept),
+            ),
+            (
+                at,
+                "Sec-WebSocket-Accept: S3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+                Err(InvalidAccept),
+            ),
+            (
+                at,
+                "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=, x",
+                Err(InvalidAccept),
+            ),
+            (at, &twice, Err(RepeatedHeader)),
+        ]);
+    }
+
+    #[test]
+    fn rfc_042_extensions_were_offered() {
+        use ResponseError::{InvalidExtensions, UnofferedExtension};
+        let at = "Connection: Upgrade";
+        let with = |value: &str, expected| {
+            let lines = format!("{at}\r\nSec-WebSocket-Extensions: {value}");
+            check(&[(at, &lines, Err(expected))]);
+        };
+        with("permessage-deflate", UnofferedExtension);
+        with("x; y=\"z\"", UnofferedExtension);
+        with("", InvalidExtensions);
+        with("a b", InvalidExtensions);
+    }
+
+    #[test]
+    fn rfc_043_subprotocol_was_offered() {
+        use ResponseError::{RepeatedHeader, UnofferedSubprotocol};
+        let at = "Connection: Upgrade";
+        let with = |value: &str, expected| {
+            let lines = format!("{at}\r\nSec-WebSocket-Protocol: {value}");
+            check(&[(at, &lines, expected)]);
+        };
+        with("superchat", Ok(Some("superchat")));
+        with("chat", Ok(Some("chat")));
+        with("Chat", Err(UnofferedSubprotocol));
+        with("", Err(UnofferedSubprotocol));
+        with("chat, superchat", Err(UnofferedSubprotocol));
+        with("x", Err(UnofferedSubprotocol));
+        with("chat\r\nSec-WebSocket-Protocol: chat", Err(RepeatedHeader));
+        // Bytes outside ASCII are no reason to panic (CVE-2026-55517).
+        let bytes = [
+            b"HTTP/1.1 101 \xff\r\nX: \xff\r\n",
+            &RESPONSE.as_bytes()[34..],
+        ]
+        .concat();
+        assert_eq!(outcome(&mut handshake(&[]), &bytes), Ok(None));
+    }
+
+    #[test]
+    fn rfc_044_grammar_and_limits() {
+        use ResponseError::{
+            BareLineFeed, HeadTooLong, InvalidHeaderName, InvalidHeaderValue, InvalidStatusLine,
+            StatusLineTooLong, TooManyHeaders, UnsupportedHttpVersion,
+        };
+        check(&[
+            ("HTTP/1.1", "HTTP/1.0", Err(UnsupportedHttpVersion)),
+            ("HTTP/1.1", "HTTP/2.0", Err(UnsupportedHttpVersion)),
+            ("HTTP/1.1", "ICY", Err(InvalidStatusLine)),
+            ("HTTP/1.1", "\x15", Err(InvalidStatusLine)),
+            ("101 ", "1O1 ", Err(InvalidStatusLine)),
+            ("\r\nUpgrade", "\nUpgrade", Err(BareLineFeed)),
+            ("Upgrade:", "Upgrade :", Err(InvalidHeaderName)),
+            ("Upgrade:", " Upgrade:", Err(InvalidHeaderName)),
+            ("websocket", "websocket\0", Err(InvalidHeaderValue)),
+            (
+                "Upgrade",
+                &("A: b\r\n".repeat(14) + "Upgrade"),
+                Err(TooManyHeaders),
+            ),
+        ]);
+        let long = [b"HTTP/1.1 ", &[b'1'; 9000][..]].concat();
+        assert_eq!(outcome(&mut handshake(&[]), &long), Err(StatusLineTooLong));
+        let long = [b"HTTP/1.1 200 x\r\nA: ", &[b'a'; 17000][..]].concat();
+        assert_eq!(outcome(&mut handshake(&[]), &long), Err(HeadTooLong));
+    }
+
+    #[test]
+    fn rfc_044_interim_responses_and_segments() {
+        let interim = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
+        let frame = b"\x81\x02hi";
+        let bytes = [interim.repeat(8).as_bytes(), RESPONSE.as_bytes(), frame].concat();
+        let head_len = bytes.len() - frame.len();
+        for step in [1, 2, 5, 100, 2000] {
+            let mut handshake = handshake(&[]);
+            let mut len = 0;
+            loop {
+                len = (len + step).min(bytes.len());
+                let mut headers = [EMPTY_HEADER; 16];
+                match handshake.receive(&bytes[..len], &mut headers, &CONFIG.limits) {
+                    Ok(Some(Outcome::Accepted { agreed, response })) => {
+                        assert_eq!(response.headers().len(), 3);
+                        assert!(agreed.extensions().claims(0));
+                        break;
+                    }
+                    Ok(None) => assert!(len < head_len, "{len}"),
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(handshake.head_len(), head_len);
+            assert_eq!(&bytes[handshake.head_len()..], frame);
+        }
+        let nine = [interim.repeat(9).as_bytes(), RESPONSE.as_bytes()].concat();
+        let found = outcome(&mut handshake(&[]), &nine);
+        assert_eq!(found, Err(ResponseError::TooManyInterimResponses));
+        let bad = [b"HTTP/1.1 100 x\r\nA : b\r\n\r\n", RESPONSE.as_bytes()].concat();
+        let found = outcome(&mut handshake(&[]), &bad);
+        assert_eq!(found, Err(ResponseError::InvalidHeaderName));
+        // All heads together are within the limit of one.
+        let hint = format!("HTTP/1.1 103 x\r\nLink: {}\r\n\r\n", "x".repeat(6000));
+        let long = [hint.repeat(3).as_bytes(), RESPONSE.as_bytes()].concat();
+        let found = outcome(&mut handshake(&[]), &long);
+        assert_eq!(found, Err(ResponseError::HeadTooLong));
+    }
+
+    #[test]
+    fn client_has_a_deadline() {
+        let mut handshake = handshake(&[]);
+        assert_eq!(handshake.next_timeout(), Some(0));
+        assert_eq!(handshake.handle_timeout(7, &CONFIG.timeouts), None);
+        assert_eq!(handshake.next_timeout(), Some(10_007));
+        let over = handshake.handle_timeout(10_007, &CONFIG.timeouts);
+        assert_eq!(over, Some(ResponseError::Timeout));
+        assert_eq!(handshake.next_timeout(), None);
+    }
+}

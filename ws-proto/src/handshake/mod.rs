@@ -244,8 +244,10 @@ impl Deadline {
 }
 
 /// Whether a comma-separated list has this element, which is compared without regard to case.
-pub(crate) fn list_contains(list: &[u8], element: &str) -> bool {
-    elements(list).any(|it| it.eq_ignore_ascii_case(element.as_bytes()))
+pub(crate) fn list_contains(list: &[u8], element: &[u8]) -> bool {
+    // Mostly the list is just that.
+    list.eq_ignore_ascii_case(element)
+        || elements(list).any(|other| other.eq_ignore_ascii_case(element))
 }
 
 /// The elements of a comma-separated list; empty ones do not count (RFC 2616 §2.1).

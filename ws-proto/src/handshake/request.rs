@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'h, 'b> {
     head: RequestHead<'h, 'b>,
-    host: &'b str,
+    host: &'b [u8],
     /// The target without scheme and authority.
     resource: &'b str,
     body: Body,
@@ -66,7 +66,7 @@ impl<'h, 'b> Request<'h, 'b> {
     /// The host and port that were asked for, as `Host` has them; empty only in a request of
     /// HTTP/1.0 without that header.
     pub fn host(&self) -> &'b str {
-        self.host
+        core::str::from_utf8(self.host).unwrap_or_default()
     }
 
     /// The origin of the script that asks, if a browser does (§10.2). It is there at most once in a
@@ -117,6 +117,7 @@ impl<'h, 'b> Request<'h, 'b> {
     }
 
     /// Judges a head; gives the key with a request that asks for a WebSocket as it should.
+    #[inline]
     pub(crate) fn judge(head: RequestHead<'h, 'b>) -> Result<(Self, Option<Key>), RequestError> {
         let facts = Facts::gather(head.headers);
         let (authority, resource) = split_target(&head)?;
@@ -363,21 +364,26 @@ impl<'b> Facts<'b> {
     }
 
     /// Most names are not ours; their length alone says so of nearly all.
+    #[inline]
     fn note(&mut self, name: &str, value: &'b [u8]) {
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        let name = name.as_bytes();
         match name.len() {
-            4 if is("Host") => self.host.note(value),
-            6 if is("Origin") => self.origin.note(value),
-            7 if is("Upgrade") => self.lists_websocket |= list_contains(value, "websocket"),
-            10 if is("Connection") => self.lists_upgrade |= list_contains(value, "upgrade"),
-            14 if is("Content-Length") => self.content_length.note(value),
-            17 if is("Sec-WebSocket-Key") => self.key.note(value),
-            17 if is("Transfer-Encoding") => self.is_encoded = true,
-            21 if is("Sec-WebSocket-Version") => self.version.note(value),
-            22 if is("Sec-WebSocket-Protocol") => {
+            4 if is_name(name, b"host") => self.host.note(value),
+            6 if is_name(name, b"origin") => self.origin.note(value),
+            7 if is_name(name, b"upgrade") => {
+                self.lists_websocket |= list_contains(value, b"websocket");
+            }
+            10 if is_name(name, b"connection") => {
+                self.lists_upgrade |= list_contains(value, b"upgrade");
+            }
+            14 if is_name(name, b"content-length") => self.content_length.note(value),
+            17 if is_name(name, b"sec-websocket-key") => self.key.note(value),
+            17 if is_name(name, b"transfer-encoding") => self.is_encoded = true,
+            21 if is_name(name, b"sec-websocket-version") => self.version.note(value),
+            22 if is_name(name, b"sec-websocket-protocol") => {
                 self.subprotocols_are_valid &= is_token_list(value);
             }
-            24 if is("Sec-WebSocket-Extensions") => {
+            24 if is_name(name, b"sec-websocket-extensions") => {
                 self.extensions_are_valid &= Offers::parse(value).all(|offer| offer.is_ok());
             }
             _ => {}
@@ -450,6 +456,19 @@ impl<'b> Facts<'b> {
     }
 }
 
+/// Whether a header has this name, which is given in lower case.
+///
+/// The length is a constant of the caller's, so this is a few instructions. In a token, setting one
+/// bit is the same as lower case for what can become a letter or a hyphen.
+#[inline]
+fn is_name<const N: usize>(name: &[u8], lower_case: &[u8; N]) -> bool {
+    let Ok(name) = <&[u8; N]>::try_from(name) else {
+        return false;
+    };
+    let bytes = name.iter().zip(lower_case);
+    bytes.fold(0, |other, (byte, lower)| other | ((byte | 0x20) ^ lower)) == 0
+}
+
 /// The authority of an absolute target, and the rest of any target.
 fn split_target<'b>(
     head: &RequestHead<'_, 'b>,
@@ -483,30 +502,27 @@ fn judge_host<'b>(
     facts: &Facts<'b>,
     authority: Option<&'b str>,
     minor_version: u8,
-) -> Result<&'b str, RequestError> {
+) -> Result<&'b [u8], RequestError> {
     let host = match facts.host {
-        Field::Once(value) => host_text(value).ok_or(RequestError::InvalidHost)?,
-        Field::Absent if minor_version == 0 => authority.unwrap_or_default(),
+        Field::Once(host) if !host.is_empty() && host.iter().all(is_host_byte) => host,
+        Field::Absent if minor_version == 0 => authority.unwrap_or_default().as_bytes(),
         _ => return Err(RequestError::InvalidHost),
     };
     // RFC 9112 §3.2.2 has the authority override `Host`. That they have to agree is stricter: two
     // answers to one question are how a check is passed and another host reached.
     match authority {
-        Some(authority) if !authority.eq_ignore_ascii_case(host) => Err(RequestError::HostMismatch),
+        Some(authority) if !authority.as_bytes().eq_ignore_ascii_case(host) => {
+            Err(RequestError::HostMismatch)
+        }
         _ => Ok(host),
     }
 }
 
-/// The value of `Host`, if all its characters may be in one (RFC 3986 §3.2.2 and §3.2.3).
-fn host_text(value: &[u8]) -> Option<&str> {
-    let is_valid = |byte: &u8| byte.is_ascii_alphanumeric() || HOST_MARKS.contains(byte);
-    if value.is_empty() || !value.iter().all(is_valid) {
-        return None;
-    }
-    core::str::from_utf8(value).ok()
+/// Whether the byte may be in a `Host` (RFC 3986 §3.2.2 and §3.2.3).
+fn is_host_byte(byte: &u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':')
+        || b"[]%!$&'()*+,;=".contains(byte)
 }
-
-const HOST_MARKS: &[u8] = b"-._~:[]%!$&'()*+,;=";
 
 fn is_token_list(value: &[u8]) -> bool {
     elements(value).all(is_token) && elements(value).next().is_some()
@@ -524,3 +540,351 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 
 const _: () = assert!(size_of::<RequestError>() == 1);
 const _: () = assert!(size_of::<Upgrade>() <= 2);
+
+#[cfg(test)]
+mod tests {
+    use std::{format, string::String, vec::Vec};
+
+    use super::*;
+    use crate::handshake::head::{EMPTY_HEADER, parse_request};
+
+    const REQUEST: &str = "GET /chat?x=1 HTTP/1.1\r\nHost: server.example.com\r\n\
+        Upgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+    fn read<T>(head: &[u8], look: impl FnOnce(Request<'_, '_>) -> T) -> Result<T, RequestError> {
+        let mut headers = [EMPTY_HEADER; 16];
+        let head = parse_request(head, &mut headers)?;
+        Request::judge(head).map(|(request, key)| {
+            assert_eq!(key.is_some(), request.upgrade() == Upgrade::WebSocket);
+            look(request)
+        })
+    }
+
+    /// The good request with one thing replaced.
+    fn changed(from: &str, to: &str) -> String {
+        assert!(REQUEST.contains(from), "{from}");
+        REQUEST.replacen(from, to, 1)
+    }
+
+    fn check(table: &[(&str, &str, Result<Upgrade, RequestError>)]) {
+        for (from, to, expected) in table {
+            let head = changed(from, to);
+            let found = read(head.as_bytes(), |request| request.upgrade());
+            assert_eq!(found, *expected, "{from} -> {to}");
+        }
+    }
+
+    const YES: Result<Upgrade, RequestError> = Ok(Upgrade::WebSocket);
+    const PLAIN: Result<Upgrade, RequestError> = Ok(Upgrade::None);
+
+    const fn refused(error: RequestError) -> Result<Upgrade, RequestError> {
+        Ok(Upgrade::Refused(error))
+    }
+
+    #[test]
+    fn good_request_is_a_websocket() {
+        check(&[("GET", "GET", YES)]);
+        let seen = read(REQUEST.as_bytes(), |request| {
+            assert_eq!(request.method(), "GET");
+            assert_eq!(request.target(), "/chat?x=1");
+            assert_eq!((request.path(), request.query()), ("/chat", Some("x=1")));
+            assert_eq!(request.version(), HttpVersion::Http11);
+            assert_eq!(request.host(), "server.example.com");
+            assert_eq!((request.origin(), request.body()), (None, Body::None));
+        });
+        assert_eq!(seen, Ok(()));
+    }
+
+    #[test]
+    fn rfc_017_method_and_version_of_http() {
+        use RequestError::{MethodNotAllowed, UnsupportedHttpVersion};
+        check(&[
+            ("GET", "POST", refused(MethodNotAllowed)),
+            ("GET", "get", refused(MethodNotAllowed)),
+            ("GET", "HEAD", refused(MethodNotAllowed)),
+            ("HTTP/1.1", "HTTP/1.0", refused(UnsupportedHttpVersion)),
+            ("HTTP/1.1", "HTTP/2.0", Err(UnsupportedHttpVersion)),
+            ("HTTP/1.1", "HTTP/1.2", Err(UnsupportedHttpVersion)),
+            ("HTTP/1.1", "HTP/1.1", Err(RequestError::InvalidRequestLine)),
+        ]);
+    }
+
+    #[test]
+    fn rfc_018_absolute_targets_agree_with_host() {
+        use RequestError::{HostMismatch, InvalidTarget};
+        let at = "/chat?x=1";
+        check(&[
+            (at, "http://server.example.com/chat", YES),
+            (at, "WSS://Server.Example.COM/chat", YES),
+            (at, "http://server.example.com", YES),
+            (at, "http://other.example.com/chat", Err(HostMismatch)),
+            (at, "http://server.example.com:80/chat", Err(HostMismatch)),
+            (at, "http://u@server.example.com/", Err(HostMismatch)),
+            (at, "http:///chat", Err(HostMismatch)),
+            (at, "ftp://server.example.com/chat", Err(InvalidTarget)),
+            (at, "server.example.com:80", Err(InvalidTarget)),
+        ]);
+        let table = [
+            ("http://server.example.com", "/", None),
+            ("http://server.example.com?a?b", "/", Some("a?b")),
+            ("http://server.example.com/x/y?", "/x/y", Some("")),
+        ];
+        for (target, path, query) in table {
+            let head = changed(at, target);
+            let seen = read(head.as_bytes(), |request| {
+                assert_eq!(request.target(), target);
+                assert_eq!((request.path(), request.query()), (path, query));
+            });
+            assert_eq!(seen, Ok(()));
+        }
+    }
+
+    #[test]
+    fn rfc_019_targets_are_visible_ascii_without_fragment() {
+        use RequestError::{InvalidRequestLine, InvalidTarget};
+        let at = "/chat?x=1";
+        check(&[
+            (at, "/chat#x", Err(InvalidTarget)),
+            (at, "/#", Err(InvalidTarget)),
+            (at, "/ch\u{e9}t", Err(InvalidTarget)),
+            (at, "chat", Err(InvalidTarget)),
+            (at, "*", Err(InvalidTarget)),
+            (at, "/a b", Err(InvalidRequestLine)),
+            (at, "/a\tb", Err(InvalidRequestLine)),
+            (at, "/a\x01b", Err(InvalidRequestLine)),
+            (at, "/a\x7fb", Err(InvalidRequestLine)),
+        ]);
+        let options = "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n";
+        let path = read(options.as_bytes(), |request| {
+            (request.path() == "*", request.upgrade())
+        });
+        assert_eq!(path, Ok((true, Upgrade::None)));
+    }
+
+    #[test]
+    fn rfc_020_host_is_there_once() {
+        use RequestError::InvalidHost;
+        let at = "Host: server.example.com\r\n";
+        check(&[
+            (at, "", Err(InvalidHost)),
+            (at, "Host:\r\n", Err(InvalidHost)),
+            (at, "Host: \t \r\n", Err(InvalidHost)),
+            (at, "Host: a\r\nHost: a\r\n", Err(InvalidHost)),
+            (at, "Host: a b\r\n", Err(InvalidHost)),
+            (at, "Host: u@a\r\n", Err(InvalidHost)),
+            (at, "Host: a/b\r\n", Err(InvalidHost)),
+            (at, "Host: \u{e9}\r\n", Err(InvalidHost)),
+            (at, "host: [::1]:8080\r\n", YES),
+        ]);
+        // HTTP/1.0 had no such header.
+        let old = read(b"GET / HTTP/1.0\r\n\r\n", |request| {
+            assert_eq!(request.version(), HttpVersion::Http10);
+            (request.host().is_empty(), request.upgrade())
+        });
+        assert_eq!(old, Ok((true, Upgrade::None)));
+        let twice = read(b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", |_| ());
+        assert_eq!(twice, Err(InvalidHost));
+    }
+
+    #[test]
+    fn rfc_021_without_upgrade_it_is_plain_http() {
+        let at = "Upgrade: websocket";
+        check(&[
+            (at, "X: y", PLAIN),
+            (at, "Upgrade: h2c", PLAIN),
+            (at, "Upgrade: websocket/13", PLAIN),
+            (at, "Upgrade: xwebsocket", PLAIN),
+            (at, "Upgrade: WebSocket", YES),
+            (at, "upgrade:websocket\t", YES),
+            (at, "UPGRADE: h2c ,, WEBSOCKET", YES),
+            (at, "Upgrade: h2c\r\nUpgrade: websocket", YES),
+        ]);
+    }
+
+    #[test]
+    fn rfc_022_connection_lists_upgrade() {
+        let no = refused(RequestError::MissingConnectionUpgrade);
+        let at = "Connection: Upgrade";
+        check(&[
+            (at, "X: y", no),
+            (at, "Connection: keep-alive", no),
+            (at, "Connection: upgraded", no),
+            (at, "Connection: keep-alive upgrade", no),
+            (at, "Connection: keep-alive, Upgrade", YES),
+            (at, "connection: ,UPGRADE,", YES),
+            (at, "Connection: close\r\nConnection: upgrade", YES),
+        ]);
+    }
+
+    #[test]
+    fn rfc_023_key_is_there_once() {
+        let no = refused(RequestError::InvalidKey);
+        let at = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        let twice = format!("{at}\r\n{at}");
+        check(&[
+            (at, "X: y", no),
+            (at, "Sec-WebSocket-Key:", no),
+            (at, &twice, no),
+            (at, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==", no),
+            (at, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ", no),
+            (at, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZXh4", no),
+            (at, "SEC-WEBSOCKET-KEY:\tAAAAAAAAAAAAAAAAAAAAAA== ", YES),
+        ]);
+    }
+
+    #[test]
+    fn rfc_024_version_is_13() {
+        let no = refused(RequestError::UnsupportedVersion);
+        let at = "Sec-WebSocket-Version: 13";
+        let twice = format!("{at}\r\n{at}");
+        check(&[
+            (at, "X: y", no),
+            (at, "Sec-WebSocket-Version:", no),
+            (at, "Sec-WebSocket-Version: 0", no),
+            (at, "Sec-WebSocket-Version: 7", no),
+            (at, "Sec-WebSocket-Version: 8", no),
+            (at, "Sec-WebSocket-Version: 013", no),
+            (at, "Sec-WebSocket-Version: 13, 8", no),
+            (at, &twice, no),
+            (at, "sec-websocket-version:13\t", YES),
+        ]);
+    }
+
+    #[test]
+    fn rfc_025_lists_conform_to_their_grammar() {
+        let at = "Sec-WebSocket-Version: 13";
+        for (header, good, bad) in [
+            (
+                "Sec-WebSocket-Protocol",
+                &["a", "a,b", " , a ,\tb,"][..],
+                &["", ",", "a b", "a/b", "a;b", "\u{e9}", "\"a\""][..],
+            ),
+            (
+                "Sec-WebSocket-Extensions",
+                &[
+                    "a",
+                    "permessage-deflate; client_max_window_bits",
+                    "a;b=\"c\"",
+                ],
+                &["", "a b", "a;", "a;b=\"c d\"", "a;b=\"c", "a;b=\"\""],
+            ),
+        ] {
+            let error = if header.ends_with("Protocol") {
+                RequestError::InvalidSubprotocols
+            } else {
+                RequestError::InvalidExtensions
+            };
+            for value in good {
+                check(&[(at, &format!("{at}\r\n{header}: {value}"), YES)]);
+            }
+            for value in bad {
+                let lines = format!("{at}\r\n{header}: good\r\n{header}: {value}");
+                check(&[(at, &lines, refused(error))]);
+            }
+        }
+    }
+
+    #[test]
+    fn rfc_029_upgrade_has_no_body() {
+        use RequestError::{InvalidContentLength, UnexpectedBody};
+        let at = "Connection: Upgrade";
+        let with = |headers: &str, expected| {
+            check(&[(at, &format!("{at}\r\n{headers}"), expected)]);
+        };
+        with("Content-Length: 0", YES);
+        with("Content-Length: 5", refused(UnexpectedBody));
+        with("Transfer-Encoding: chunked", refused(UnexpectedBody));
+        with("transfer-encoding: identity", refused(UnexpectedBody));
+        for length in ["", "+5", "-1", "5, 5", "0x5", "18446744073709551616"] {
+            with(
+                &format!("Content-Length: {length}"),
+                Err(InvalidContentLength),
+            );
+        }
+        with(
+            "Content-Length: 5\r\nContent-Length: 5",
+            Err(InvalidContentLength),
+        );
+        with(
+            "Content-Length: 5\r\nTransfer-Encoding: chunked",
+            Err(InvalidContentLength),
+        );
+    }
+
+    #[test]
+    fn bodies_of_plain_http() {
+        let table = [
+            ("", Body::None),
+            ("Content-Length: 0\r\n", Body::None),
+            (
+                "Content-Length: 18446744073709551615\r\n",
+                Body::Length(u64::MAX),
+            ),
+            ("Transfer-Encoding: chunked\r\n", Body::Encoded),
+        ];
+        for (header, body) in table {
+            let head = format!("POST /x HTTP/1.1\r\nHost: h\r\n{header}\r\n");
+            let found = read(head.as_bytes(), |request| {
+                (request.body(), request.upgrade())
+            });
+            assert_eq!(found, Ok((body, Upgrade::None)), "{header}");
+        }
+    }
+
+    #[test]
+    fn origin_is_there_once() {
+        let at = "Connection: Upgrade";
+        let one = format!("{at}\r\nOrigin: http://a");
+        let two = format!("{one}\r\nOrigin: http://b");
+        check(&[
+            (at, &one, YES),
+            (at, &two, refused(RequestError::RepeatedOrigin)),
+        ]);
+        let origin = read(changed(at, &one).as_bytes(), |request| {
+            request.origin().map(<[u8]>::to_vec)
+        });
+        assert_eq!(origin, Ok(Some(b"http://a".to_vec())));
+    }
+
+    #[test]
+    fn offers_are_read_over_several_lines() {
+        let at = "Connection: Upgrade";
+        let lines = "Connection: Upgrade\r\nSec-WebSocket-Protocol: chat.v1, ,x\r\n\
+            Sec-WebSocket-Extensions: a; b, c\r\nsec-websocket-protocol: chat.v2\r\n\
+            Sec-WebSocket-Extensions: d";
+        let seen = read(changed(at, lines).as_bytes(), |request| {
+            let subprotocols: Vec<_> = request.subprotocols().collect();
+            assert_eq!(subprotocols, ["chat.v1", "x", "chat.v2"]);
+            let extensions: Vec<_> = request.extensions().map(|offer| offer.name()).collect();
+            assert_eq!(extensions, ["a", "c", "d"]);
+
+            // The server's order counts, names are case-sensitive.
+            let chosen = request.choose(&["X", "chat.v2", "chat.v1"]);
+            assert_eq!(chosen.map(|it| it.as_str()), Some("chat.v2"));
+            assert_eq!(request.choose(&["chat", ""]), None);
+            assert_eq!(request.choose(&[]), None);
+        });
+        assert_eq!(seen, Ok(()));
+    }
+
+    #[test]
+    fn headers_are_bytes_in_their_order() {
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\nX: 1\r\nx: \xff\r\nY:\r\n\r\n";
+        let seen = read(head, |request| {
+            let headers = request.headers();
+            let all: Vec<_> = headers.get_all("X").collect();
+            assert_eq!(all, [&b"1"[..], b"\xff"]);
+            assert_eq!(headers.get("y"), Some(&b""[..]));
+            assert_eq!(headers.get_str("HOST"), Some("h"));
+            assert_eq!(headers.get("z"), None);
+            assert_eq!((headers.len(), headers.is_empty()), (4, false));
+            assert_eq!(headers.iter().count(), headers.into_iter().count());
+        });
+        assert_eq!(seen, Ok(()));
+        let not_text = read(b"GET / HTTP/1.1\r\nHost: h\r\nX: \xff\r\n\r\n", |request| {
+            request.headers().get_str("X").is_none()
+        });
+        assert_eq!(not_text, Ok(true));
+    }
+}

@@ -431,3 +431,398 @@ fn reason(status: u16) -> &'static [u8] {
 
 // One per connection that is not open yet.
 const _: () = assert!(size_of::<ServerHandshake>() <= 64);
+
+#[cfg(test)]
+mod tests {
+    use std::{format, string::String, vec::Vec};
+
+    use super::*;
+    use crate::handshake::{EMPTY_HEADER, Upgrade};
+
+    /// The example of RFC 6455 §1.3.
+    const REQUEST: &[u8] = b"GET /chat HTTP/1.1\r\nHost: server.example.com\r\n\
+        Upgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://example.com\r\n\
+        Sec-WebSocket-Protocol: chat, superchat\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+    static CONFIG: Config = Config::new();
+
+    /// A handshake that has received this.
+    fn received(request: &[u8]) -> ServerHandshake {
+        let mut handshake = ServerHandshake::new();
+        let mut headers = [EMPTY_HEADER; 16];
+        let received = handshake.receive(request, &mut headers, &CONFIG.limits);
+        assert!(matches!(received, Ok(Some(_))), "{received:?}");
+        handshake
+    }
+
+    fn written(
+        write: impl FnOnce(&mut Output<'_>) -> Result<(), HandshakeError>,
+    ) -> Result<String, HandshakeError> {
+        let mut buffer = [0; 1024];
+        let mut output = Output::new(&mut buffer);
+        let result = write(&mut output);
+        if result.is_err() {
+            assert!(output.is_empty(), "nothing is written with an error");
+        }
+        result.map(|()| String::from_utf8_lossy(output.written()).into_owned())
+    }
+
+    fn accept(
+        handshake: ServerHandshake,
+        acceptance: &Acceptance<'_>,
+        output: &mut Output<'_>,
+    ) -> Result<(), HandshakeError> {
+        handshake.accept(acceptance, &CONFIG, output)?;
+        Ok(())
+    }
+
+    fn accepted(acceptance: &Acceptance<'_>) -> Result<String, HandshakeError> {
+        written(|output| accept(received(REQUEST), acceptance, output))
+    }
+
+    #[test]
+    fn rfc_034_acceptance_of_the_rfc() {
+        let response = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+            Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+        assert_eq!(accepted(&Acceptance::new()), Ok(format!("{response}\r\n")));
+
+        // Row 35: the subprotocol comes from the request.
+        let mut handshake = ServerHandshake::new();
+        let mut headers = [EMPTY_HEADER; 16];
+        let request = handshake.receive(REQUEST, &mut headers, &CONFIG.limits);
+        let request = request.expect("valid").expect("complete");
+        assert_eq!(request.upgrade(), Upgrade::WebSocket);
+        assert_eq!(request.choose(&["x"]), None);
+        let headers = [
+            Header {
+                name: "Set-Cookie",
+                value: b"a=b",
+            },
+            Header {
+                name: "X",
+                value: b"",
+            },
+        ];
+        let acceptance = Acceptance::new()
+            .subprotocol(request.choose(&["superchat", "chat"]))
+            .headers(&headers);
+        assert_eq!(
+            accepted(&acceptance),
+            Ok(format!(
+                "{response}Sec-WebSocket-Protocol: superchat\r\nSet-Cookie: a=b\r\nX: \r\n\r\n"
+            ))
+        );
+    }
+
+    #[test]
+    fn rfc_037_headers_of_the_caller_are_checked() {
+        use HandshakeMisuse::{InvalidHeaderName, InvalidHeaderValue, ReservedHeader};
+        let table: &[(&str, &[u8], HandshakeMisuse)] = &[
+            ("", b"x", InvalidHeaderName),
+            ("A B", b"x", InvalidHeaderName),
+            ("A:", b"x", InvalidHeaderName),
+            ("A\r\nB", b"x", InvalidHeaderName),
+            ("\u{e9}", b"x", InvalidHeaderName),
+            ("A", b"x\r\nB: y", InvalidHeaderValue),
+            ("A", b"\r", InvalidHeaderValue),
+            ("A", b"\n", InvalidHeaderValue),
+            ("A", b"\0", InvalidHeaderValue),
+            ("A", b"\x7f", InvalidHeaderValue),
+            ("upgrade", b"x", ReservedHeader),
+            ("CONNECTION", b"x", ReservedHeader),
+            ("Content-Length", b"0", ReservedHeader),
+            ("transfer-encoding", b"chunked", ReservedHeader),
+            ("sec-websocket-Protocol", b"x", ReservedHeader),
+            ("Sec-WebSocket-", b"x", ReservedHeader),
+        ];
+        let fine = Header {
+            name: "Fine",
+            value: b"a\t\xff",
+        };
+        assert!(accepted(&Acceptance::new().headers(&[fine])).is_ok());
+        for &(name, value, misuse) in table {
+            let headers = [fine, Header { name, value }];
+            let error = Err(HandshakeError::Misuse(misuse));
+            assert_eq!(accepted(&Acceptance::new().headers(&headers)), error);
+            let rejected = written(|output| received(REQUEST).reject(403, &headers, b"", output));
+            assert_eq!(rejected, error, "{name}");
+        }
+    }
+
+    #[test]
+    fn acceptance_is_all_or_nothing() {
+        let headers = [Header {
+            name: "A",
+            value: b"b",
+        }];
+        let acceptance = Acceptance::new().headers(&headers);
+        let whole = accepted(&acceptance).expect("room");
+        for room in 0..whole.len() {
+            let mut buffer = [0; 1024];
+            let mut output = Output::new(&mut buffer[..room]);
+            let unaccepted = received(REQUEST)
+                .accept(&acceptance, &CONFIG, &mut output)
+                .expect_err("no room");
+            assert_eq!(unaccepted.error, HandshakeError::Full);
+            assert!(output.is_empty());
+            // Nothing is lost: with more room it succeeds.
+            let again = written(|output| {
+                let handshake = unaccepted.handshake;
+                accept(handshake, &acceptance, output)
+            });
+            assert_eq!(again.as_ref(), Ok(&whole));
+        }
+    }
+
+    #[test]
+    fn only_a_good_request_is_accepted_and_once() {
+        let nothing = |handshake: ServerHandshake| {
+            let result = written(|output| accept(handshake, &Acceptance::new(), output));
+            assert_eq!(result, Err(HandshakeMisuse::NothingToAccept.into()));
+        };
+        nothing(ServerHandshake::new());
+        nothing(received(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+        let mut rejected = received(REQUEST);
+        assert!(written(|output| rejected.reject(404, &[], b"", output)).is_ok());
+        nothing(rejected);
+    }
+
+    /// Row 33, and fault 17 of the peers: any segmentation, the same request.
+    #[test]
+    fn rfc_033_request_in_segments() {
+        let bytes = [REQUEST, b"\x82\x80\0\0\0\0"].concat();
+        for step in [1, 2, 3, 7, 64, 500] {
+            let mut handshake = ServerHandshake::new();
+            let mut len = 0;
+            let head_len = loop {
+                len = (len + step).min(bytes.len());
+                let mut headers = [EMPTY_HEADER; 16];
+                match handshake.receive(&bytes[..len], &mut headers, &CONFIG.limits) {
+                    Ok(Some(request)) => {
+                        assert_eq!(request.path(), "/chat");
+                        break handshake.head_len();
+                    }
+                    Ok(None) => assert_eq!(handshake.head_len(), 0),
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            assert_eq!(head_len, REQUEST.len(), "row 38: frames stay behind");
+            // A decision that comes later may look again.
+            let mut headers = [EMPTY_HEADER; 16];
+            let again = handshake.receive(&bytes, &mut headers, &CONFIG.limits);
+            assert_eq!(again.map(|it| it.map(|it| it.headers().len())), Ok(Some(7)));
+            let accepted = written(|output| accept(handshake, &Acceptance::new(), output));
+            assert!(accepted.is_ok());
+        }
+    }
+
+    /// Row 38 and fault 19 of the peers.
+    #[test]
+    fn rfc_038_bytes_behind_the_head_are_the_first_frames() {
+        let mut bytes = [REQUEST, b"\x81\x82\0\0\0\0hi"].concat();
+        let handshake = received(&bytes);
+        let head_len = handshake.head_len();
+        let mut buffer = [0; 512];
+        let mut output = Output::new(&mut buffer);
+        let mut connection = handshake
+            .accept(&Acceptance::new(), &CONFIG, &mut output)
+            .expect("room");
+        let mut frames = &mut bytes[head_len..];
+        assert_eq!(
+            connection.receive(&mut frames, &mut output),
+            Some(crate::Event::Text("hi"))
+        );
+    }
+
+    /// Row 31 and fault 17 of the peers: refused before more than the limit is awaited.
+    #[test]
+    fn rfc_031_limits_and_their_answers() {
+        let status = |input: &[u8], headers: usize| {
+            let mut handshake = ServerHandshake::new();
+            let mut headers = std::vec![EMPTY_HEADER; headers];
+            let received = handshake.receive(input, &mut headers, &CONFIG.limits);
+            received
+                .map(|it| it.is_some())
+                .map_err(RequestError::status)
+        };
+        let long_line = [b"GET /", &[b'a'; 8192][..]].concat();
+        assert_eq!(status(&long_line, 100), Err(414));
+        let long_header = [b"GET / HTTP/1.1\r\nA: ", &[b'a'; 16384][..]].concat();
+        assert_eq!(status(&long_header, 100), Err(431));
+        let mut many = b"GET / HTTP/1.1\r\nHost: h\r\n".to_vec();
+        many.extend_from_slice(&b"A: b\r\n".repeat(100));
+        many.extend_from_slice(b"\r\n");
+        assert_eq!(status(&many, 100), Err(431));
+        assert_eq!(status(&many, 101), Ok(true));
+    }
+
+    #[test]
+    fn rfc_032_deadline_is_absolute() {
+        let mut handshake = ServerHandshake::new();
+        assert_eq!(handshake.next_timeout(), Some(0));
+        assert_eq!(handshake.handle_timeout(5_000, &CONFIG.timeouts), None);
+        assert_eq!(handshake.next_timeout(), Some(15_000));
+        let mut headers = [EMPTY_HEADER; 1];
+        assert!(matches!(
+            handshake.receive(b"GET", &mut headers, &CONFIG.limits),
+            Ok(None)
+        ));
+        assert_eq!(handshake.handle_timeout(14_999, &CONFIG.timeouts), None);
+        assert_eq!(handshake.next_timeout(), Some(15_000));
+        let over = handshake.handle_timeout(15_000, &CONFIG.timeouts);
+        assert_eq!(over, Some(RequestError::Timeout));
+        assert_eq!(handshake.handle_timeout(15_001, &CONFIG.timeouts), None);
+        let answer = written(|output| handshake.reject_error(RequestError::Timeout, output));
+        assert!(answer.expect("room").starts_with("HTTP/1.1 408 "));
+
+        // A deferred decision does not stop it, an answer does.
+        let mut handshake = received(REQUEST);
+        assert_eq!(handshake.handle_timeout(0, &CONFIG.timeouts), None);
+        assert_eq!(handshake.next_timeout(), Some(10_000));
+        assert!(written(|output| handshake.reject(403, &[], b"", output)).is_ok());
+        assert_eq!(handshake.next_timeout(), None);
+
+        let mut handshake = ServerHandshake::new();
+        assert_eq!(handshake.handle_timeout(0, &Timeouts::never()), None);
+        assert_eq!(handshake.next_timeout(), None);
+    }
+
+    /// Fault 24 of the peers: whatever is refused gets an answer.
+    #[test]
+    fn refused_requests_get_an_answer_of_http() {
+        let table: &[(&[u8], &str, &[&str])] = &[
+            (b"\x16\x03\x01", "400 Bad Request", &[]),
+            (b"GET / HTTP/1.1\n", "400 Bad Request", &[]),
+            (b"GET / HTTP/1.1\r\n\r\n", "400 Bad Request", &[]),
+            (
+                b"POST / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n",
+                "405 Method Not Allowed",
+                &["\r\nAllow: GET\r\n"],
+            ),
+            (
+                b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+                "426 Upgrade Required",
+                &[
+                    "\r\nSec-WebSocket-Version: 13\r\n",
+                    "\r\nUpgrade: websocket\r\n",
+                ],
+            ),
+            (
+                b"GET / HTTP/1.0\r\nUpgrade: websocket\r\n\r\n",
+                "505 HTTP Version Not Supported",
+                &[],
+            ),
+            (
+                b"GET / HTTP/2.0\r\n\r\n",
+                "505 HTTP Version Not Supported",
+                &[],
+            ),
+        ];
+        for (input, status, contained) in table {
+            let mut handshake = ServerHandshake::new();
+            let mut headers = [EMPTY_HEADER; 16];
+            let error = match handshake.receive(input, &mut headers, &CONFIG.limits) {
+                Err(error) => error,
+                Ok(Some(request)) => match request.upgrade() {
+                    Upgrade::Refused(error) => error,
+                    upgrade => panic!("{upgrade:?}"),
+                },
+                Ok(None) => panic!("{}", input.escape_ascii()),
+            };
+            let answer = written(|output| handshake.reject_error(error, output));
+            let answer = answer.expect("room");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\nConnection: close")));
+            assert!(answer.contains(&format!(
+                "\r\nContent-Length: {}\r\n",
+                error.message().len()
+            )));
+            assert!(answer.ends_with(&format!("\r\n\r\n{error}")));
+            for part in *contained {
+                assert!(answer.contains(part), "{part} in {answer}");
+            }
+            assert!(answer.len() < 300, "{answer}");
+        }
+    }
+
+    #[test]
+    fn rejections() {
+        let answer = written(|output| {
+            let location = Header {
+                name: "Location",
+                value: b"/new",
+            };
+            received(REQUEST).reject(308, &[location], b"moved", output)
+        });
+        assert_eq!(
+            answer.as_deref(),
+            Ok("HTTP/1.1 308 Permanent Redirect\r\nConnection: close\r\n\
+                Content-Length: 5\r\nLocation: /new\r\n\r\nmoved")
+        );
+        for status in [0, 100, 101, 199, 200, 204, 299, 600, 65535] {
+            let answer = written(|output| received(REQUEST).reject(status, &[], b"", output));
+            assert_eq!(
+                answer,
+                Err(HandshakeMisuse::InvalidStatus.into()),
+                "{status}"
+            );
+        }
+        let unknown = written(|output| received(REQUEST).reject(599, &[], b"", output));
+        assert!(unknown.expect("room").starts_with("HTTP/1.1 599 \r\n"));
+        let mut small = [0; 60];
+        let mut output = Output::new(&mut small);
+        let full = received(REQUEST).reject(400, &[], b"body", &mut output);
+        assert_eq!((full, output.len()), (Err(HandshakeError::Full), 0));
+    }
+
+    #[test]
+    fn plain_http() {
+        let get = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\nGET";
+        let answer = written(|output| {
+            let mut handshake = received(get);
+            handshake.respond(200, &[], b"ok", Persistence::KeepAlive, output)?;
+            assert_eq!(handshake.head_len(), get.len() - 3);
+            Ok(())
+        });
+        assert_eq!(
+            answer.as_deref(),
+            Ok("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok")
+        );
+        let head = b"HEAD /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+        let answer =
+            written(|output| received(head).respond(200, &[], b"ok", Persistence::Close, output));
+        assert_eq!(
+            answer.as_deref(),
+            Ok("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n")
+        );
+        let none = |body: &'static [u8]| {
+            written(|output| received(get).respond(204, &[], body, Persistence::Close, output))
+        };
+        assert_eq!(
+            none(b"").as_deref(),
+            Ok("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        );
+        assert_eq!(none(b"x"), Err(HandshakeMisuse::UnexpectedBody.into()));
+        let interim =
+            written(|output| received(get).respond(101, &[], b"", Persistence::KeepAlive, output));
+        assert_eq!(interim, Err(HandshakeMisuse::InvalidStatus.into()));
+    }
+
+    #[test]
+    fn every_error_has_a_status_with_words() {
+        let mut seen = Vec::new();
+        for error in [
+            RequestError::InvalidRequestLine,
+            RequestError::RequestLineTooLong,
+            RequestError::HeadTooLong,
+            RequestError::UnsupportedHttpVersion,
+            RequestError::Timeout,
+            RequestError::MethodNotAllowed,
+            RequestError::UnsupportedVersion,
+        ] {
+            assert!(!reason(error.status()).is_empty());
+            seen.push(error.status());
+        }
+        assert_eq!(seen, [400, 414, 431, 505, 408, 405, 426]);
+    }
+}
