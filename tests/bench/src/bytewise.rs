@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use crate::{
     frames::Batch,
-    harness::{Contender, timed},
+    harness::{Contender, timed_by_cpu},
 };
 
 /// Lengths of the message.
@@ -24,7 +24,7 @@ pub fn contender<'a>(
         "{name}: payload lost"
     );
     let pass = move || {
-        timed(|| {
+        timed_by_cpu(|| {
             black_box(work(black_box(&batch.wire)));
         })
     };

@@ -17,7 +17,7 @@ use ws_bench::{
         self, EdgeWs, EmbeddedWebsocket, Fastwebsockets, NexusWeb, SockudoWs, TokioWebsockets,
         Tungstenite, Websocketz, Yawc, YawcCodec,
     },
-    report::{OURS, Table, Verdicts, conditions},
+    report::{Table, Verdicts, conditions},
 };
 
 const PEERS: [&str; 10] = [
