@@ -8,6 +8,7 @@
 //! | [`pair`] | a client and a server that talk to each other |
 //! | [`case`] | one end and the bytes of a peer, presented whole and byte by byte |
 //! | [`corpus`] | conversations, each a peer's bytes and what the application does about them |
+//! | [`random`] | randomness that is the same in each run |
 //!
 //! ```
 //! use ws_proto::{Config, Role, frame::Opcode};
@@ -33,6 +34,7 @@ pub mod end;
 pub mod events;
 pub mod frames;
 pub mod pair;
+pub mod random;
 
 pub use crate::{
     corpus::Conversation,
