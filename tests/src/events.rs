@@ -94,6 +94,11 @@ impl Log {
         &self.0
     }
 
+    /// Adds an entry.
+    pub fn push(&mut self, seen: Seen) {
+        self.0.push(seen);
+    }
+
     /// What was seen since the last call.
     pub fn take(&mut self) -> Vec<Seen> {
         std::mem::take(&mut self.0)

@@ -155,6 +155,11 @@ impl Pair {
         self.end(role).end_of_input();
     }
 
+    /// How many bytes have arrived at the server, and at the client.
+    pub fn bytes_delivered(&self) -> [usize; 2] {
+        [self.to_server.arrived, self.to_client.arrived]
+    }
+
     fn next_arrival(&self) -> Option<u64> {
         let wires = [&self.to_server, &self.to_client];
         wires.into_iter().filter_map(Wire::next_arrival).min()

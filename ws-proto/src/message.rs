@@ -105,8 +105,12 @@ impl<B: Storage> Messages<B> {
         loop {
             match connection.receive(input, output)? {
                 Event::Chunk(chunk) if !chunk.compressed => {
-                    if !self.store(chunk) {
-                        return connection.fail(Violation::MessageTooBig, output);
+                    // What does not fit may be the good beginning of a broken text, whose failure is
+                    // due already and is the one to be reported.
+                    if !self.store(chunk)
+                        && let Some(failed) = connection.fail(Violation::MessageTooBig, output)
+                    {
+                        return Some(failed);
                     }
                     if chunk.last {
                         return self.whole(chunk.kind);
@@ -134,10 +138,9 @@ impl<B: Storage> Messages<B> {
                 break;
             }
             self.failed = match connection.receive(input, output) {
-                Some(Event::Chunk(chunk)) if !self.store(chunk) => {
-                    connection.fail(Violation::MessageTooBig, output);
-                    Some(Violation::MessageTooBig)
-                }
+                Some(Event::Chunk(chunk)) if !self.store(chunk) => connection
+                    .fail(Violation::MessageTooBig, output)
+                    .and(Some(Violation::MessageTooBig)),
                 Some(Event::Failed(violation)) => Some(violation),
                 _ => None,
             };

@@ -6,9 +6,12 @@
 
 mod closing;
 mod control;
+mod dialogues;
 mod messages;
 mod text;
 mod violations;
+
+pub use self::dialogues::{DIALOGUES, Dialogue};
 
 use ws_proto::{Config, Extensions, Role};
 
