@@ -9,6 +9,8 @@
 //! reported in one piece; longer ones come as chunks. `tx` holds at least 145 bytes, a reply and a
 //! header; messages longer than that are sent all the same, past the buffer.
 
+mod handshake;
+
 use core::{borrow::Borrow, fmt};
 
 use embedded_io::{Read, Write};
@@ -19,6 +21,7 @@ use crate::{
     connection::{Connection, State, Want},
     error::SendError,
     event::{Event, MessageKind},
+    handshake::{HandshakeError, RequestError, ResponseError},
     output::{MaskingKeys, Output},
 };
 
@@ -29,8 +32,16 @@ pub enum Error<E> {
     Io(E),
     /// The stream took no byte of a write.
     WriteZero,
-    /// [`Event::Closed`] was reported before.
+    /// [`Event::Closed`] was reported before, or the stream ended in the opening handshake.
     Closed,
+    /// A request that was refused, and answered.
+    Request(RequestError),
+    /// A response that was refused.
+    Response(ResponseError),
+    /// The opening handshake was refused with this HTTP status: by us, or by the server.
+    Refused(u16),
+    /// A request or an answer that cannot be written.
+    Handshake(HandshakeError),
     /// The connection refused to send; never with [`SendError::Full`], unless `tx` is too small
     /// for a control frame.
     Send(SendError),
@@ -42,6 +53,12 @@ impl<E> From<SendError> for Error<E> {
     }
 }
 
+impl<E> From<HandshakeError> for Error<E> {
+    fn from(error: HandshakeError) -> Self {
+        Self::Handshake(error)
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -49,6 +66,10 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::WriteZero => f.write_str("the stream takes no more bytes"),
             Self::Closed => f.write_str("the connection has ended"),
             Self::Send(error) => error.fmt(f),
+            Self::Request(error) => error.fmt(f),
+            Self::Response(error) => error.fmt(f),
+            Self::Refused(status) => write!(f, "refused with HTTP status {status}"),
+            Self::Handshake(error) => error.fmt(f),
         }
     }
 }
@@ -277,7 +298,7 @@ impl<'a, S: Read + Write, C: Borrow<Config>> WebSocket<'a, S, C> {
             self.start = 0;
         }
         let space = self.rx.get_mut(self.end..).unwrap_or_default();
-        let n = self.stream.read(space).map_err(Error::Io)?;
+        let n = self.stream.read(space).map_err(Error::Io)?.min(space.len());
         self.end += n;
         Ok(n)
     }

@@ -12,7 +12,7 @@ use crate::{
     connection::{Connection, Want},
     error::Violation,
     event::{Chunk, Event, MessageKind},
-    output::Output,
+    output::{Output, copy},
     utf8::from_utf8,
 };
 
@@ -105,8 +105,12 @@ impl<B: Storage> Messages<B> {
         loop {
             match connection.receive(input, output)? {
                 Event::Chunk(chunk) if !chunk.compressed => {
-                    if !self.store(chunk) {
-                        return connection.fail(Violation::MessageTooBig, output);
+                    // What does not fit may be the good beginning of a broken text, whose failure is
+                    // due already and is the one to be reported.
+                    if !self.store(chunk)
+                        && let Some(failed) = connection.fail(Violation::MessageTooBig, output)
+                    {
+                        return Some(failed);
                     }
                     if chunk.last {
                         return self.whole(chunk.kind);
@@ -134,10 +138,9 @@ impl<B: Storage> Messages<B> {
                 break;
             }
             self.failed = match connection.receive(input, output) {
-                Some(Event::Chunk(chunk)) if !self.store(chunk) => {
-                    connection.fail(Violation::MessageTooBig, output);
-                    Some(Violation::MessageTooBig)
-                }
+                Some(Event::Chunk(chunk)) if !self.store(chunk) => connection
+                    .fail(Violation::MessageTooBig, output)
+                    .and(Some(Violation::MessageTooBig)),
                 Some(Event::Failed(violation)) => Some(violation),
                 _ => None,
             };
@@ -219,7 +222,7 @@ impl<B: Storage> Messages<B> {
             self.len = 0;
             return false;
         };
-        to.copy_from_slice(chunk.bytes);
+        copy(chunk.bytes, to);
         self.len = end;
         true
     }

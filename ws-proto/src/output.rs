@@ -111,6 +111,18 @@ impl<'a> Output<'a> {
         Some(MaskingKey::from(self.keys.as_mut()?.next_key()))
     }
 
+    /// What is free of the buffer.
+    #[inline]
+    pub(crate) fn spare(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(self.len..).unwrap_or_default()
+    }
+
+    /// The first `n` bytes of what was free are filled.
+    #[inline]
+    pub(crate) fn advance(&mut self, n: usize) {
+        self.len += n;
+    }
+
     /// The next `n` bytes, to be filled by the caller, or `None` when there is less room.
     #[inline]
     pub(crate) fn append(&mut self, n: usize) -> Option<&mut [u8]> {
@@ -127,7 +139,7 @@ impl<'a> Output<'a> {
             let Some((head, tail)) = space.split_at_mut_checked(part.len()) else {
                 break;
             };
-            head.copy_from_slice(part);
+            copy(part, head);
             space = tail;
         }
         Ok(())
@@ -144,6 +156,18 @@ impl<'a> Output<'a> {
             self.len = start;
         }
         written
+    }
+}
+
+/// Copies as much as both have: their lengths are equal wherever it is called.
+///
+/// `copy_from_slice` would compare them and panic. That is dead code here, but a build for size
+/// does not see it: it keeps the comparison in a function of its own. This loop has nothing to
+/// panic with; where speed counts it becomes `memcpy`.
+#[inline]
+pub(crate) fn copy(from: &[u8], to: &mut [u8]) {
+    for (from, to) in from.iter().zip(to) {
+        *to = *from;
     }
 }
 

@@ -102,13 +102,14 @@ impl Default for Utf8 {
 /// `bytes` as text, if they are.
 #[inline]
 pub(crate) fn from_utf8(bytes: &[u8]) -> Option<&str> {
+    // Short texts, and those that begin as ASCII as long as the set-up costs more than it saves,
+    // are left to the standard library (measured: 125 bytes of ASCII take 7 ns there and 11 by
+    // `simdutf8`; of Cyrillic, 68 and 17).
     #[cfg(feature = "simdutf8")]
+    if bytes.len() >= 128
+        || bytes.len() >= 64 && !bytes.first_chunk::<16>().is_some_and(|c| c.is_ascii())
     {
-        // Below this the standard library is faster: it has no set-up.
-        const SIMD_FROM: usize = 64;
-        if bytes.len() >= SIMD_FROM {
-            return simdutf8::basic::from_utf8(bytes).ok();
-        }
+        return simdutf8::basic::from_utf8(bytes).ok();
     }
     core::str::from_utf8(bytes).ok()
 }

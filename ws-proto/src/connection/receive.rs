@@ -136,11 +136,14 @@ impl<C: Borrow<Config>> Connection<C> {
         self.incoming.expect != Expect::Message
     }
 
-    /// How many bytes of the current data frame's payload are still to come; 0 between frames.
+    /// How many bytes of the current data frame's payload are still to come; 0 between frames, and
+    /// when none is awaited any more because the connection has failed or ended.
     pub fn payload_remaining(&self) -> u64 {
-        match self.incoming.expect {
-            Expect::Payload { remaining, .. } => remaining,
-            Expect::Message | Expect::Fragment => 0,
+        match (self.lifecycle, self.incoming.expect) {
+            (Lifecycle::Open | Lifecycle::AwaitClose, Expect::Payload { remaining, .. }) => {
+                remaining
+            }
+            _ => 0,
         }
     }
 

@@ -11,9 +11,9 @@ use crate::{
     event::MessageKind,
     frame::{
         FrameHeader, Opcode, Role,
-        header::{MAX_CONTROL_PAYLOAD, MAX_HEADER},
+        header::{MAX_CONTROL_FRAME, MAX_CONTROL_PAYLOAD, MAX_HEADER},
     },
-    output::Output,
+    output::{Output, copy},
     utf8::Utf8,
 };
 
@@ -218,6 +218,7 @@ impl<C: Borrow<Config>> Connection<C> {
         self.header(true, kind.into(), payload_len, output)
     }
 
+    #[inline]
     pub(crate) fn send_message(
         &mut self,
         opcode: Opcode,
@@ -225,7 +226,7 @@ impl<C: Borrow<Config>> Connection<C> {
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
         self.may_send_message()?;
-        self.write_frame(true, opcode, payload, REPLY_ROOM, output)
+        self.write_frame(true, opcode, payload, SEND_OVERHEAD, output)
     }
 
     fn send_part(
@@ -245,7 +246,7 @@ impl<C: Borrow<Config>> Connection<C> {
         if kind == MessageKind::Text && (utf8.take(bytes).is_err() || fin && !utf8.is_boundary()) {
             return Err(Misuse::InvalidUtf8.into());
         }
-        self.write_frame(fin, opcode, bytes, REPLY_ROOM, output)?;
+        self.write_frame(fin, opcode, bytes, SEND_OVERHEAD, output)?;
         let message = if fin {
             Message::Idle
         } else {
@@ -266,7 +267,7 @@ impl<C: Borrow<Config>> Connection<C> {
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(Misuse::ControlPayloadTooLong.into());
         }
-        self.write_frame(true, opcode, payload, REPLY_ROOM, output)
+        self.write_frame(true, opcode, payload, SEND_OVERHEAD, output)
     }
 
     /// RFC 6455 §5.5.1: "The application MUST NOT send any more data frames after sending a Close
@@ -310,33 +311,41 @@ impl<C: Borrow<Config>> Connection<C> {
         payload: &[u8],
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
-        self.write_frame(true, opcode, payload, 0, output)
+        const HEADER: usize = MAX_CONTROL_FRAME - MAX_CONTROL_PAYLOAD;
+        self.write_frame(true, opcode, payload, HEADER, output)
     }
 
-    /// Writes a frame, if `reserve` bytes are left behind it.
+    /// Writes a frame, if there is room for its payload and `overhead`.
     #[inline]
     fn write_frame(
         &mut self,
         fin: bool,
         opcode: Opcode,
         payload: &[u8],
-        reserve: usize,
+        overhead: usize,
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
-        // Judged before a key is drawn: a frame that is not sent costs no randomness.
-        let room = output.room().checked_sub(MAX_HEADER + reserve);
-        if room.is_none_or(|room| room < payload.len()) {
+        // Judged before a key is drawn: a frame that is not sent costs no randomness. One check
+        // covers all that is written below.
+        let fits = |room: usize| {
+            let room = room.checked_sub(overhead);
+            room.is_some_and(|room| payload.len() <= room)
+        };
+        if !fits(output.room()) {
             return Err(SendError::Full);
         }
         let header = self.header(fin, opcode, payload.len() as u64, output)?;
-        let space = output
-            .append(header.wire_len() + payload.len())
-            .ok_or(Full)?;
-        let body = header.write(space).ok_or(Full)?;
+        let space = output.spare();
+        if !fits(space.len()) {
+            return Err(SendError::Full);
+        }
+        let space = header.write(space).ok_or(Full)?;
+        let body = space.get_mut(..payload.len()).ok_or(Full)?;
         match header.masking_key {
             None => copy(payload, body),
             Some(key) => key.copy(payload, body),
         }
+        output.advance(header.wire_len() + payload.len());
         Ok(())
     }
 
@@ -362,14 +371,8 @@ impl<C: Borrow<Config>> Connection<C> {
     }
 }
 
-/// Copies as much as both have: their lengths are equal, and the optimiser can see it.
-#[inline]
-fn copy(from: &[u8], to: &mut [u8]) {
-    let len = from.len().min(to.len());
-    if let (Some(from), Some(to)) = (from.get(..len), to.get_mut(..len)) {
-        to.copy_from_slice(from);
-    }
-}
+/// The room that a send needs beyond its payload: the longest header, and what it leaves free.
+const SEND_OVERHEAD: usize = MAX_HEADER + REPLY_ROOM;
 
 /// A message encoded once, to be sent to many connections.
 ///
@@ -450,5 +453,34 @@ impl<'a> Prepared<'a> {
     /// What the message is.
     pub fn kind(&self) -> MessageKind {
         self.kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+
+    /// RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
+    /// response". `receive` asks for `REPLY_ROOM`, so that must be enough.
+    #[test]
+    fn longest_replies_fit_into_reply_room() {
+        let mut ping = [b'x'; MAX_CONTROL_FRAME];
+        ping[..6].copy_from_slice(b"\x89\xfd\0\0\0\0");
+        let mut buffer = [0; REPLY_ROOM];
+        let mut output = Output::new(&mut buffer);
+        let mut server = Connection::server(Config::new());
+        let event = server.receive(&mut &mut ping[..], &mut output);
+        assert_eq!(event, Some(Event::Ping(&[b'x'; MAX_CONTROL_PAYLOAD])));
+        assert_eq!(output.len(), 2 + MAX_CONTROL_PAYLOAD);
+
+        let mut ping = [b'x'; 2 + MAX_CONTROL_PAYLOAD];
+        ping[..2].copy_from_slice(b"\x89\x7d");
+        let mut keys = || [1, 2, 3, 4];
+        let mut output = Output::masked(&mut buffer, &mut keys);
+        let mut client = Connection::client(Config::new());
+        let event = client.receive(&mut &mut ping[..], &mut output);
+        assert_eq!(event, Some(Event::Ping(&[b'x'; MAX_CONTROL_PAYLOAD])));
+        assert_eq!(output.len(), MAX_CONTROL_FRAME);
     }
 }

@@ -11,6 +11,7 @@ use crate::{
         head::{HeadError, RequestHead, is_host_byte, is_token},
         is_ignoring_case, list_contains,
     },
+    uri::{split_authority, split_once, split_scheme},
 };
 
 /// A request, as views of the input and the header array; it does not hold on to the handshake.
@@ -38,7 +39,7 @@ impl<'h, 'b> Request<'h, 'b> {
 
     /// The path, percent-encoded, beginning with `/`; `*` if that is the target.
     pub fn path(&self) -> &'b str {
-        let path = match self.resource.split_once('?') {
+        let path = match split_once(self.resource, b'?') {
             Some((path, _)) => path,
             None => self.resource,
         };
@@ -47,7 +48,7 @@ impl<'h, 'b> Request<'h, 'b> {
 
     /// What follows the first `?`, percent-encoded; `None` if there is none.
     pub fn query(&self) -> Option<&'b str> {
-        self.resource.split_once('?').map(|(_, query)| query)
+        split_once(self.resource, b'?').map(|(_, query)| query)
     }
 
     /// The version of HTTP.
@@ -470,15 +471,12 @@ fn split_target<'b>(
     if target.starts_with('/') || (target == "*" && head.method == "OPTIONS") {
         return Ok((None, target));
     }
-    let (scheme, rest) = target
-        .split_once("://")
-        .ok_or(RequestError::InvalidTarget)?;
+    let (scheme, rest) = split_scheme(target).ok_or(RequestError::InvalidTarget)?;
     let schemes = ["http", "https", "ws", "wss"];
     if !schemes.iter().any(|it| scheme.eq_ignore_ascii_case(it)) {
         return Err(RequestError::InvalidTarget);
     }
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, resource) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let (authority, resource) = split_authority(rest);
     Ok((Some(authority), resource))
 }
 

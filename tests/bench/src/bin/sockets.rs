@@ -1,10 +1,11 @@
-//! Blocking servers over loopback: `ws echo` against tungstenite, a thread per connection in both.
+//! Blocking servers over loopback: `ws echo` against tungstenite, a thread per connection in both,
+//! and against the floor.
 //!
-//! `sockets [--quick] --ours COMMAND.. --peer COMMAND..` starts both echo servers, each of which
-//! prints its address, and loads them in turn: every round of every workload measures one right
-//! after the other. The generator is this one thread over raw sockets; it compares every byte that
-//! comes back. What counts is the server's CPU time per message: the generator shares the machine
-//! and is often the bottleneck.
+//! `sockets [--quick] --ours COMMAND.. --peer COMMAND.. --floor COMMAND..` starts the echo servers,
+//! each of which prints its address, and loads them in turn: every round of every workload measures
+//! one right after the other. The generator is this one thread over raw sockets; it compares every
+//! byte that comes back. What counts is the server's CPU time per message: the generator shares the
+//! machine and is often the bottleneck.
 
 use std::{
     error::Error,
@@ -79,10 +80,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (rounds, turn) = if quick {
         (1, Duration::from_millis(100))
     } else {
-        (7, Duration::from_millis(700))
+        (7, Duration::from_millis(500))
     };
     let ours = Server::start(command(&arguments, "--ours"))?;
     let peer = Server::start(command(&arguments, "--peer"))?;
+    let floor = Server::start(command(&arguments, "--floor"))?;
 
     println!(
         "## Blocking servers over loopback\n\n{}",
@@ -92,15 +94,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!(
         "in brackets: thousands of messages per second. One core each for server and generator.\n"
     );
-    println!("| workload | `ws echo` | tungstenite | ratio | target | |");
-    println!("|---|--:|--:|--:|--:|---|");
+    println!("| workload | `ws echo` | tungstenite | ratio | target | | floor | its ratio |");
+    println!("|---|--:|--:|--:|--:|---|--:|--:|");
     for workload in &WORKLOADS {
-        let (mut our_turns, mut peer_turns) = (Vec::new(), Vec::new());
+        let (mut our_turns, mut peer_turns, mut floor_turns) = (vec![], vec![], vec![]);
         for _ in 0..rounds {
             our_turns.push(ours.load(workload, turn)?);
             peer_turns.push(peer.load(workload, turn)?);
+            floor_turns.push(floor.load(workload, turn)?);
         }
-        report(workload, &our_turns, &peer_turns);
+        report(workload, &our_turns, &peer_turns, &floor_turns);
     }
     Ok(())
 }
@@ -111,29 +114,35 @@ struct Turn {
     per_second: f64,
 }
 
-fn report(workload: &Workload, ours: &[Turn], peer: &[Turn]) {
+fn report(workload: &Workload, ours: &[Turn], peer: &[Turn], floor: &[Turn]) {
     let of = |turns: &[Turn], figure: fn(&Turn) -> f64| median(turns.iter().map(figure).collect());
-    let (cpu, rate) = (|turn: &Turn| turn.cpu_us, |turn: &Turn| turn.per_second);
-    let ratios = ours
-        .iter()
-        .zip(peer)
-        .map(|(ours, peer)| ours.cpu_us / peer.cpu_us);
-    let ratio = median(ratios.collect());
+    let cell = |turns| {
+        let rate = of(turns, |turn| turn.per_second) / 1000.0;
+        format!("{:.2} ({rate:.0})", of(turns, |turn| turn.cpu_us))
+    };
+    let ratio = |turns: &[Turn]| {
+        let ratios = turns
+            .iter()
+            .zip(peer)
+            .map(|(turn, peer)| turn.cpu_us / peer.cpu_us);
+        median(ratios.collect())
+    };
     println!(
-        "| {}, {} × {} | {:.2} ({:.0}) | {:.2} ({:.0}) | {ratio:.2} | {} | {} |",
+        "| {}, {} × {} | {} | {} | {:.2} | {} | {} | {} | {:.2} |",
         workload.name,
         workload.connections,
         workload.outstanding,
-        of(ours, cpu),
-        of(ours, rate) / 1000.0,
-        of(peer, cpu),
-        of(peer, rate) / 1000.0,
+        cell(ours),
+        cell(peer),
+        ratio(ours),
         workload.target,
-        if ratio <= workload.target {
+        if ratio(ours) <= workload.target {
             "ok"
         } else {
             "**missed**"
         },
+        cell(floor),
+        ratio(floor),
     );
 }
 
@@ -144,7 +153,8 @@ fn command<'a>(arguments: &'a [String], flag: &str) -> &'a [String] {
         .position(|word| word == flag)
         .map_or(arguments.len(), |at| at + 1);
     let words = &arguments[from..];
-    let is_flag = |word: &String| ["--ours", "--peer", "--quick"].contains(&word.as_str());
+    let is_flag =
+        |word: &String| ["--ours", "--peer", "--floor", "--quick"].contains(&word.as_str());
     &words[..words.iter().position(is_flag).unwrap_or(words.len())]
 }
 
@@ -158,7 +168,7 @@ impl Server {
     /// Starts it; its first line names `ws://HOST:PORT/`.
     fn start(command: &[String]) -> Result<Self, Box<dyn Error>> {
         let [program, arguments @ ..] = command else {
-            return Err("--ours and --peer".into());
+            return Err("--ours, --peer and --floor".into());
         };
         let mut child = Command::new(program)
             .args(arguments)
