@@ -116,7 +116,7 @@ impl<'a> ClientRequest<'a> {
         output.append_all(&[b"Host: ", self.uri.host_with_brackets().as_bytes()])?;
         if !self.uri.is_default_port() {
             output.append_all(&[b":"])?;
-            write_decimal(output, u64::from(self.uri.port()))?;
+            write_decimal(output, usize::from(self.uri.port()))?;
         }
         output.append_all(&[b"\r\n"])
     }

@@ -315,9 +315,10 @@ pub(crate) fn write_headers(output: &mut Output<'_>, headers: &[Header<'_>]) -> 
     Ok(())
 }
 
-/// Appends a number in decimal.
-pub(crate) fn write_decimal(output: &mut Output<'_>, mut number: u64) -> Result<(), Full> {
-    // 20 digits hold any u64.
+/// Appends a number in decimal: a length in memory, or a smaller thing. (A `u64` would bring a
+/// division of 470 bytes into firmware.)
+pub(crate) fn write_decimal(output: &mut Output<'_>, mut number: usize) -> Result<(), Full> {
+    // 20 digits hold 64 bits.
     let mut digits = [b'0'; 20];
     let mut unused = digits.len();
     for digit in digits.iter_mut().rev() {

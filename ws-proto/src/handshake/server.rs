@@ -209,7 +209,7 @@ impl ServerHandshake {
             write_connection(output, status, then)?;
             if may_have_body {
                 output.append_all(&[b"Content-Length: "])?;
-                write_decimal(output, body.len() as u64)?;
+                write_decimal(output, body.len())?;
                 output.append_all(&[b"\r\n"])?;
             }
             write_headers(output, headers)?;
@@ -374,7 +374,7 @@ const SWITCHING_PROTOCOLS: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade
 
 fn write_status_line(output: &mut Output<'_>, status: u16) -> Result<(), Full> {
     output.append_all(&[b"HTTP/1.1 "])?;
-    write_decimal(output, u64::from(status))?;
+    write_decimal(output, usize::from(status))?;
     output.append_all(&[b" ", reason(status), b"\r\n"])
 }
 
