@@ -364,7 +364,7 @@ fn rfc_066_sum_of_fragments_is_limited() {
 #[test]
 fn rfc_067_number_of_fragments_is_limited() {
     for role in ROLES {
-        let case = Case::of(role).config(|c| c.limits.max_fragments = Limit::At(3));
+        let case = Case::of(role).config(|c| c.limits.max_fragments = Limit::At(2));
         for payload in ["", "a"] {
             let mut peer = case.peer();
             peer.frame(false, Opcode::Text, payload);

@@ -146,12 +146,12 @@ fn complain(error: &Error) -> ExitCode {
         }
     }
     ExitCode::from(match error {
-        Error::Uri(_) | Error::Misuse(_) => 2,
+        Error::Uri(_) | Error::Request(_) | Error::Misuse(_) => 2,
         Error::Resolve(_) | Error::Connect(_) => 3,
         Error::Tls => 4,
         Error::Rejected(_) => 5,
         Error::Timeout(_) => 6,
-        Error::Violation(_) | Error::Handshake(_) => 7,
+        Error::Violation(_) | Error::Response(_) | Error::NoResponse => 7,
         _ => 1,
     })
 }
