@@ -111,6 +111,18 @@ impl<'a> Output<'a> {
         Some(MaskingKey::from(self.keys.as_mut()?.next_key()))
     }
 
+    /// What is free of the buffer.
+    #[inline]
+    pub(crate) fn spare(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(self.len..).unwrap_or_default()
+    }
+
+    /// The first `n` bytes of what was free are filled.
+    #[inline]
+    pub(crate) fn advance(&mut self, n: usize) {
+        self.len += n;
+    }
+
     /// The next `n` bytes, to be filled by the caller, or `None` when there is less room.
     #[inline]
     pub(crate) fn append(&mut self, n: usize) -> Option<&mut [u8]> {

@@ -47,15 +47,14 @@ impl<'a> WsUri<'a> {
         if uri.contains('#') {
             return Err(UriError::Fragment);
         }
-        let (scheme, rest) = uri.split_once("://").ok_or(UriError::UnknownScheme)?;
+        let (scheme, rest) = split_scheme(uri).ok_or(UriError::UnknownScheme)?;
         let secure = match scheme {
             _ if scheme.eq_ignore_ascii_case("ws") => false,
             _ if scheme.eq_ignore_ascii_case("wss") => true,
             _ => return Err(UriError::UnknownScheme),
         };
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, resource) = rest.split_at_checked(end).unwrap_or((rest, ""));
-        let (user_info, host_and_port) = match authority.split_once('@') {
+        let (authority, resource) = split_authority(rest);
+        let (user_info, host_and_port) = match split_once(authority, b'@') {
             Some((user_info, _)) if !is_user_info(user_info) => {
                 return Err(UriError::InvalidUserInfo);
             }
@@ -104,7 +103,7 @@ impl<'a> WsUri<'a> {
 
     /// The path, `/` if the URI has none (§3).
     pub fn path(&self) -> &'a str {
-        let path = match self.resource.split_once('?') {
+        let path = match split_once(self.resource, b'?') {
             Some((path, _)) => path,
             None => self.resource,
         };
@@ -113,7 +112,7 @@ impl<'a> WsUri<'a> {
 
     /// What follows the first `?`; `None` if there is none.
     pub fn query(&self) -> Option<&'a str> {
-        self.resource.split_once('?').map(|(_, query)| query)
+        split_once(self.resource, b'?').map(|(_, query)| query)
     }
 
     /// The resource name (§3) in two pieces, to be written one behind the other: path, then query.
@@ -191,6 +190,29 @@ impl fmt::Display for UriError {
 
 impl core::error::Error for UriError {}
 
+// Separators are ASCII, and looked for byte by byte: the searches of `str` are made for patterns of
+// any length, cost a kilobyte of firmware, and have panicking paths.
+
+/// What is before and behind the first `separator`.
+pub(crate) fn split_once(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|byte| byte == separator)?;
+    let (before, rest) = text.split_at_checked(at)?;
+    Some((before, rest.get(1..)?))
+}
+
+/// The scheme of a URI, and what is behind its `://`.
+pub(crate) fn split_scheme(uri: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = split_once(uri, b':')?;
+    Some((scheme, rest.strip_prefix("//")?))
+}
+
+/// The authority at the start of `rest`, and the path and query.
+pub(crate) fn split_authority(rest: &str) -> (&str, &str) {
+    let ends = |byte| matches!(byte, b'/' | b'?');
+    let end = rest.bytes().position(ends).unwrap_or(rest.len());
+    rest.split_at_checked(end).unwrap_or((rest, ""))
+}
+
 const fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
 }
@@ -198,13 +220,15 @@ const fn default_port(secure: bool) -> u16 {
 /// Separates the port from the host, which keeps its brackets.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), UriError> {
     // The colons of an IPv6 literal are inside the brackets.
-    let colon = match authority.rfind(']') {
+    let mut bytes = authority.bytes();
+    let colon = match bytes.rposition(|byte| byte == b']') {
         Some(bracket) => authority
-            .get(bracket..)
-            .and_then(|tail| tail.find(':'))
+            .bytes()
+            .skip(bracket)
+            .position(|byte| byte == b':')
             .map(|at| bracket + at),
         None if authority.starts_with('[') => None,
-        None => authority.find(':'),
+        None => authority.bytes().position(|byte| byte == b':'),
     };
     let Some((host, port)) = colon.and_then(|colon| authority.split_at_checked(colon)) else {
         return Ok((authority, None));

@@ -4,14 +4,15 @@ use std::hint::black_box;
 
 use crate::{
     frames::Batch,
-    harness::{Contender, timed},
+    harness::{Contender, timed_by_cpu},
 };
 
 /// Lengths of the message.
 pub const SIZES: [(&str, usize); 3] =
     [("1 KiB", 1 << 10), ("64 KiB", 64 << 10), ("1 MiB", 1 << 20)];
 
-/// Something that is fed the only frame of the batch byte by byte, and returns how many payload bytes came out.
+/// Something that is fed the only frame of the batch byte by byte, and returns how many payload
+/// bytes came out.
 pub fn contender<'a>(
     name: &str,
     batch: &'a Batch,
@@ -23,7 +24,7 @@ pub fn contender<'a>(
         "{name}: payload lost"
     );
     let pass = move || {
-        timed(|| {
+        timed_by_cpu(|| {
             black_box(work(black_box(&batch.wire)));
         })
     };

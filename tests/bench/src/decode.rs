@@ -13,8 +13,9 @@ pub trait Decoder {
     const NAME: &'static str;
     /// Which of the RFC's checks it makes, in a few words.
     const CHECKS: &'static str;
-    /// Whether `drain` copies the batch out of a reader. Decoders that lend out their buffer get the bytes in `load`, which
-    /// is not timed; from the others the time of one `memcpy` of the batch, taken in the same round, is deducted.
+    /// Whether `drain` copies the batch out of a reader. Decoders that lend out their buffer get
+    /// the bytes in `load`, which is not timed; from the others the time of one `memcpy` of the
+    /// batch, taken in the same round, is deducted.
     const READS: bool = false;
 
     /// A decoder with buffers fit for the batch.
@@ -88,7 +89,8 @@ pub fn copy(batch: &Batch) -> Contender<'_> {
     }
 }
 
-/// Three times, since decoders that keep their buffers differ between the first batch and the second.
+/// Three times, since decoders that keep their buffers differ between the first batch and the
+/// second.
 fn verify<D: Decoder>(decoder: &mut D, batch: &Batch) {
     for _ in 0..3 {
         let mut seen = 0;

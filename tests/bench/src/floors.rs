@@ -1,4 +1,5 @@
-//! The least that can be done: what no protocol code can undercut, written as well as safe Rust allows.
+//! The least that can be done: what no protocol code can undercut, written as well as safe Rust
+//! allows.
 
 use std::hint::black_box;
 
@@ -10,8 +11,8 @@ use crate::{
 /// A way to apply a masking key in place.
 pub type Kernel = fn(&mut [u8], [u8; 4]);
 
-/// Masking kernels. Compilers treat them very differently from one target CPU to the next, so that the floor is whichever
-/// of them is fastest in the race at hand.
+/// Masking kernels. Compilers treat them very differently from one target CPU to the next, so that
+/// the floor is whichever of them is fastest in the race at hand.
 pub const KERNELS: [(&str, Kernel); 5] = [
     ("xor by u64", xor_words),
     ("xor by 16", xor::<16>),
@@ -46,8 +47,8 @@ pub fn xor_words(payload: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// XOR of any length without a loop over single bytes: the last block is read first and written last, so that it may overlap
-/// the others.
+/// XOR of any length without a loop over single bytes: the last block is read first and written
+/// last, so that it may overlap the others.
 #[inline]
 pub fn unmask(payload: &mut [u8], key: [u8; 4]) {
     match payload.len() {
@@ -138,7 +139,8 @@ pub fn unmask_all(kernel: Kernel, wire: &mut [u8], batch: &Batch, mut then: impl
     }
 }
 
-/// A decoder that keeps no state and checks nothing but its own bounds: header, XOR, on to the next.
+/// A decoder that keeps no state and checks nothing but its own bounds: header, XOR, on to the
+/// next.
 #[derive(Debug)]
 pub struct Stateless {
     buffer: Vec<u8>,

@@ -56,7 +56,8 @@ impl Batch {
         let mut wire = Vec::new();
         let mut key = 0x9e37_79b9_u32;
         for _ in 0..frames {
-            // Another key for each frame, as a client is bound to choose; all four bytes differ from zero.
+            // Another key for each frame, as a client is bound to choose; all four bytes differ
+            // from zero.
             key = key.wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35f);
             write_masked(&mut wire, kind, &payload, (key | 0x0101_0101).to_be_bytes());
         }

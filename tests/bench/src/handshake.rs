@@ -1,4 +1,5 @@
-//! The server's half of the opening handshake: a browser's request in, `101 Switching Protocols` out.
+//! The server's half of the opening handshake: a browser's request in, `101 Switching Protocols`
+//! out.
 
 use std::{hint::black_box, mem::MaybeUninit};
 
@@ -12,7 +13,8 @@ pub const REQUEST: &str = "GET /chat/room-7?token=9f3c1 HTTP/1.1\r\n\
     Connection: Upgrade\r\n\
     Pragma: no-cache\r\n\
     Cache-Control: no-cache\r\n\
-    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/138.0.0.0 Safari/537.36\r\n\
     Upgrade: websocket\r\n\
     Origin: https://chat.example.com\r\n\
     Sec-WebSocket-Version: 13\r\n\

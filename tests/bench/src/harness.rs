@@ -1,6 +1,9 @@
 //! Interleaved races: every contender runs a turn in every round, and medians are taken.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 /// One program under measurement.
 pub struct Contender<'a> {
@@ -36,7 +39,8 @@ impl Plan {
     };
 }
 
-/// Fewest passes in a turn; the first of them finds the previous contender's data in the caches, hence a median.
+/// Fewest passes in a turn; the first of them finds the previous contender's data in the caches,
+/// hence a median.
 const PASSES_MIN: usize = 5;
 
 /// What a race found out: nanoseconds per unit, by contender and round.
@@ -83,7 +87,8 @@ impl Race {
         Some(median(self.rounds[self.index(name)?].clone()))
     }
 
-    /// The median over the rounds of one contender's time divided by the sum of others' in the same round.
+    /// The median over the rounds of one contender's time divided by the sum of others' in the same
+    /// round.
     #[must_use]
     pub fn ratio(&self, name: &str, base: &[&str]) -> Option<f64> {
         let ours = &self.rounds[self.index(name)?];
@@ -123,9 +128,38 @@ impl Race {
 
 /// The time a piece of work takes, less the time it takes to look at the clock.
 pub fn timed(work: impl FnOnce()) -> Duration {
+    static COST: OnceLock<Duration> = OnceLock::new();
+    let cost = *COST.get_or_init(|| typical(|| Instant::now().elapsed()));
     let start = Instant::now();
     work();
-    start.elapsed().saturating_sub(clock_cost())
+    start.elapsed().saturating_sub(cost)
+}
+
+/// The same by this thread's CPU time: for work of milliseconds, during which others get their turn
+/// on a shared machine. Its clock is a system call, and too coarse for shorter work.
+pub fn timed_by_cpu(work: impl FnOnce()) -> Duration {
+    static COST: OnceLock<Duration> = OnceLock::new();
+    let cost = *COST.get_or_init(|| {
+        typical(|| {
+            let start = cpu_time();
+            cpu_time() - start
+        })
+    });
+    let start = cpu_time();
+    work();
+    (cpu_time() - start).saturating_sub(cost)
+}
+
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// What two looks at a clock cost.
+fn typical(look: impl Fn() -> Duration) -> Duration {
+    let mut looks: Vec<Duration> = (0..10_001).map(|_| look()).collect();
+    looks.sort();
+    looks[looks.len() / 2]
 }
 
 /// The middle one; the mean of the middle two would invent a figure that nobody measured.
@@ -142,15 +176,4 @@ fn turn(contender: &mut Contender<'_>, at_least: Duration) -> f64 {
         passes.push((contender.pass)().as_nanos() as f64 / contender.units as f64);
     }
     median(passes)
-}
-
-/// What two looks at the clock cost, measured once.
-fn clock_cost() -> Duration {
-    static COST: std::sync::OnceLock<Duration> = std::sync::OnceLock::new();
-    *COST.get_or_init(|| {
-        let look = || Instant::now().elapsed();
-        let mut looks: Vec<Duration> = (0..10_001).map(|_| look()).collect();
-        looks.sort();
-        looks[looks.len() / 2]
-    })
 }

@@ -2,13 +2,17 @@
 
 use std::hint::black_box;
 
-use ws_proto::{Chunk, Config, Connection, Event, MaskingKeys, MessageKind, Output, REPLY_ROOM};
+use ws_proto::{
+    Chunk, Config, Connection, Event, MessageKind, Output, REPLY_ROOM, ServerHandshake,
+    handshake::{Acceptance, EMPTY_HEADER, Upgrade},
+};
 
 use crate::{
     bytewise,
     decode::Decoder,
     encode::{self, Keys, Sender},
     frames::{Batch, Kind},
+    handshake,
     harness::Contender,
     report::OURS,
 };
@@ -69,7 +73,7 @@ pub fn encoder(sender: Sender, batch: &Batch) -> Contender<'_> {
         output.resize(encode::room(payload.len(), frames) + REPLY_ROOM, 0);
         let mut output = match sender {
             Sender::Server => Output::new(output),
-            Sender::Client => Output::masked(output, &mut keys),
+            Sender::Client => Output::masked(output, black_box(&mut keys)),
         };
         for _ in 0..frames {
             connection
@@ -106,6 +110,33 @@ pub fn feed(connection: &mut Connection, wire: &[u8]) -> usize {
     seen
 }
 
+/// Our half of the opening handshake, in the race of those.
+#[must_use]
+pub fn handshake<'a>() -> Contender<'a> {
+    let mut buffer = [0; 512];
+    handshake::contender(
+        OURS,
+        "all checks, connection made",
+        move |request, answer| {
+            let mut output = Output::new(&mut buffer);
+            black_box(accept(request, &mut output));
+            answer.extend_from_slice(output.written());
+        },
+    )
+}
+
+/// Accepts a request that lies here whole.
+pub fn accept(request: &[u8], output: &mut Output<'_>) -> Connection {
+    let mut handshake = ServerHandshake::new();
+    let mut headers = [EMPTY_HEADER; 32];
+    let received = handshake.receive(request, &mut headers, &CONFIG.limits);
+    let upgrade = received.expect("valid").expect("whole").upgrade();
+    assert!(matches!(upgrade, Upgrade::WebSocket), "an upgrade");
+    handshake
+        .accept(&Acceptance::new(), &CONFIG, output)
+        .expect("room for the answer")
+}
+
 fn payload_len(event: Event<'_>) -> usize {
     match event {
         Event::Text(text) => text.len(),
@@ -116,11 +147,5 @@ fn payload_len(event: Event<'_>) -> usize {
             ..
         }) => bytes.len(),
         event => panic!("{event:?}"),
-    }
-}
-
-impl MaskingKeys for Keys {
-    fn next_key(&mut self) -> [u8; 4] {
-        Keys::next_key(self)
     }
 }

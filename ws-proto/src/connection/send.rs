@@ -218,6 +218,7 @@ impl<C: Borrow<Config>> Connection<C> {
         self.header(true, kind.into(), payload_len, output)
     }
 
+    #[inline]
     pub(crate) fn send_message(
         &mut self,
         opcode: Opcode,
@@ -324,20 +325,27 @@ impl<C: Borrow<Config>> Connection<C> {
         overhead: usize,
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
-        // Judged before a key is drawn: a frame that is not sent costs no randomness.
-        let room = output.room().checked_sub(overhead);
-        if room.is_none_or(|room| room < payload.len()) {
+        // Judged before a key is drawn: a frame that is not sent costs no randomness. One check
+        // covers all that is written below.
+        let fits = |room: usize| {
+            let room = room.checked_sub(overhead);
+            room.is_some_and(|room| payload.len() <= room)
+        };
+        if !fits(output.room()) {
             return Err(SendError::Full);
         }
         let header = self.header(fin, opcode, payload.len() as u64, output)?;
-        let space = output
-            .append(header.wire_len() + payload.len())
-            .ok_or(Full)?;
-        let body = header.write(space).ok_or(Full)?;
+        let space = output.spare();
+        if !fits(space.len()) {
+            return Err(SendError::Full);
+        }
+        let space = header.write(space).ok_or(Full)?;
+        let body = space.get_mut(..payload.len()).ok_or(Full)?;
         match header.masking_key {
             None => copy(payload, body),
             Some(key) => key.copy(payload, body),
         }
+        output.advance(header.wire_len() + payload.len());
         Ok(())
     }
 

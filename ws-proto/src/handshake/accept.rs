@@ -3,7 +3,10 @@
 use sha1_smol::Sha1;
 
 /// The value of `Sec-WebSocket-Key`: the base64 of 16 bytes.
+///
+/// Aligned, so that it is copied in words: byte by byte, and read back at once, it stalls.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(align(8))]
 pub struct Key([u8; Key::LEN]);
 
 impl Key {

@@ -162,21 +162,33 @@ pub fn is_token(text: &[u8]) -> bool {
 
 #[inline]
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    TOKEN_BYTES[usize::from(byte)]
+    CLASSES[usize::from(byte)] & TOKEN != 0
 }
 
-static TOKEN_BYTES: [bool; 256] = {
-    let mut table = [false; 256];
+/// Whether the byte may be in a `Host`: in a name, an address, or the port. Stricter than RFC 3986
+/// §3.2.2, by what no resolver knows: percent-encoding and sub-delims.
+#[inline]
+pub(crate) fn is_host_byte(byte: u8) -> bool {
+    CLASSES[usize::from(byte)] & HOST != 0
+}
+
+const TOKEN: u8 = 1;
+const HOST: u8 = 2;
+
+/// What each byte may be part of. A look here has no branch to mispredict.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
     let mut byte = 0;
     while byte < 256 {
-        table[byte] = matches!(
-            byte as u8,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\''
-                | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        );
+        classes[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => TOKEN | HOST,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|' => TOKEN,
+            b':' | b'[' | b']' => HOST,
+            _ => 0,
+        };
         byte += 1;
     }
-    table
+    classes
 };
 
 const LINE_END: usize = b"\r\n".len();

@@ -243,11 +243,25 @@ impl Deadline {
     }
 }
 
-/// Whether a comma-separated list has this element, which is compared without regard to case.
-pub(crate) fn list_contains(list: &[u8], element: &[u8]) -> bool {
+/// Whether a comma-separated list has this element, given in lower case, which is compared without
+/// regard to case.
+#[inline]
+pub(crate) fn list_contains<const N: usize>(list: &[u8], element: &[u8; N]) -> bool {
     // Mostly the list is just that.
-    list.eq_ignore_ascii_case(element)
-        || elements(list).any(|other| other.eq_ignore_ascii_case(element))
+    is_ignoring_case(list, element) || elements(list).any(|other| is_ignoring_case(other, element))
+}
+
+/// Whether the text is this word of letters and hyphens, given in lower case.
+///
+/// The length is a constant of the caller's, so this is a few instructions.
+#[inline]
+pub(crate) fn is_ignoring_case<const N: usize>(text: &[u8], lower_case: &[u8; N]) -> bool {
+    let Ok(text) = <&[u8; N]>::try_from(text) else {
+        return false;
+    };
+    text.iter().zip(lower_case).fold(0, |other, (byte, lower)| {
+        other | (byte.to_ascii_lowercase() ^ lower)
+    }) == 0
 }
 
 /// The elements of a comma-separated list; empty ones do not count (RFC 2616 §2.1).

@@ -8,9 +8,10 @@ use crate::{
         Headers, VERSION,
         accept::Key,
         elements,
-        head::{HeadError, RequestHead, is_token},
-        list_contains,
+        head::{HeadError, RequestHead, is_host_byte, is_token},
+        is_ignoring_case, list_contains,
     },
+    uri::{split_authority, split_once, split_scheme},
 };
 
 /// A request, as views of the input and the header array; it does not hold on to the handshake.
@@ -38,7 +39,7 @@ impl<'h, 'b> Request<'h, 'b> {
 
     /// The path, percent-encoded, beginning with `/`; `*` if that is the target.
     pub fn path(&self) -> &'b str {
-        let path = match self.resource.split_once('?') {
+        let path = match split_once(self.resource, b'?') {
             Some((path, _)) => path,
             None => self.resource,
         };
@@ -47,7 +48,7 @@ impl<'h, 'b> Request<'h, 'b> {
 
     /// What follows the first `?`, percent-encoded; `None` if there is none.
     pub fn query(&self) -> Option<&'b str> {
-        self.resource.split_once('?').map(|(_, query)| query)
+        split_once(self.resource, b'?').map(|(_, query)| query)
     }
 
     /// The version of HTTP.
@@ -368,22 +369,22 @@ impl<'b> Facts<'b> {
     fn note(&mut self, name: &str, value: &'b [u8]) {
         let name = name.as_bytes();
         match name.len() {
-            4 if is_name(name, b"host") => self.host.note(value),
-            6 if is_name(name, b"origin") => self.origin.note(value),
-            7 if is_name(name, b"upgrade") => {
+            4 if is_ignoring_case(name, b"host") => self.host.note(value),
+            6 if is_ignoring_case(name, b"origin") => self.origin.note(value),
+            7 if is_ignoring_case(name, b"upgrade") => {
                 self.lists_websocket |= list_contains(value, b"websocket");
             }
-            10 if is_name(name, b"connection") => {
+            10 if is_ignoring_case(name, b"connection") => {
                 self.lists_upgrade |= list_contains(value, b"upgrade");
             }
-            14 if is_name(name, b"content-length") => self.content_length.note(value),
-            17 if is_name(name, b"sec-websocket-key") => self.key.note(value),
-            17 if is_name(name, b"transfer-encoding") => self.is_encoded = true,
-            21 if is_name(name, b"sec-websocket-version") => self.version.note(value),
-            22 if is_name(name, b"sec-websocket-protocol") => {
+            14 if is_ignoring_case(name, b"content-length") => self.content_length.note(value),
+            17 if is_ignoring_case(name, b"sec-websocket-key") => self.key.note(value),
+            17 if is_ignoring_case(name, b"transfer-encoding") => self.is_encoded = true,
+            21 if is_ignoring_case(name, b"sec-websocket-version") => self.version.note(value),
+            22 if is_ignoring_case(name, b"sec-websocket-protocol") => {
                 self.subprotocols_are_valid &= is_token_list(value);
             }
-            24 if is_name(name, b"sec-websocket-extensions") => {
+            24 if is_ignoring_case(name, b"sec-websocket-extensions") => {
                 self.extensions_are_valid &= Offers::parse(value).all(|offer| offer.is_ok());
             }
             _ => {}
@@ -456,19 +457,6 @@ impl<'b> Facts<'b> {
     }
 }
 
-/// Whether a header has this name, which is given in lower case.
-///
-/// The length is a constant of the caller's, so this is a few instructions. In a token, setting one
-/// bit is the same as lower case for what can become a letter or a hyphen.
-#[inline]
-fn is_name<const N: usize>(name: &[u8], lower_case: &[u8; N]) -> bool {
-    let Ok(name) = <&[u8; N]>::try_from(name) else {
-        return false;
-    };
-    let bytes = name.iter().zip(lower_case);
-    bytes.fold(0, |other, (byte, lower)| other | ((byte | 0x20) ^ lower)) == 0
-}
-
 /// The authority of an absolute target, and the rest of any target.
 fn split_target<'b>(
     head: &RequestHead<'_, 'b>,
@@ -483,15 +471,12 @@ fn split_target<'b>(
     if target.starts_with('/') || (target == "*" && head.method == "OPTIONS") {
         return Ok((None, target));
     }
-    let (scheme, rest) = target
-        .split_once("://")
-        .ok_or(RequestError::InvalidTarget)?;
+    let (scheme, rest) = split_scheme(target).ok_or(RequestError::InvalidTarget)?;
     let schemes = ["http", "https", "ws", "wss"];
     if !schemes.iter().any(|it| scheme.eq_ignore_ascii_case(it)) {
         return Err(RequestError::InvalidTarget);
     }
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, resource) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let (authority, resource) = split_authority(rest);
     Ok((Some(authority), resource))
 }
 
@@ -504,7 +489,7 @@ fn judge_host<'b>(
     minor_version: u8,
 ) -> Result<&'b [u8], RequestError> {
     let host = match facts.host {
-        Field::Once(host) if !host.is_empty() && host.iter().all(is_host_byte) => host,
+        Field::Once(host) if is_host(host) => host,
         Field::Absent if minor_version == 0 => authority.unwrap_or_default().as_bytes(),
         _ => return Err(RequestError::InvalidHost),
     };
@@ -518,10 +503,11 @@ fn judge_host<'b>(
     }
 }
 
-/// Whether the byte may be in a `Host` (RFC 3986 §3.2.2 and §3.2.3).
-fn is_host_byte(byte: &u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':')
-        || b"[]%!$&'()*+,;=".contains(byte)
+fn is_host(text: &[u8]) -> bool {
+    let valid = text
+        .iter()
+        .fold(true, |valid, &byte| valid & is_host_byte(byte));
+    valid && !text.is_empty()
 }
 
 fn is_token_list(value: &[u8]) -> bool {

@@ -1,7 +1,8 @@
-//! Instructions per frame: `counts CASE` works a case through a fixed number of times under callgrind.
+//! Instructions per frame: `counts CASE` works a case through a fixed number of times under
+//! callgrind.
 //!
-//! Only [`measured`] is counted (`--toggle-collect`), so that restoring the input costs nothing. `counts` without a case
-//! lists all, each with how many units it divides by.
+//! Only [`measured`] is counted (`--toggle-collect`), so that restoring the input costs nothing.
+//! `counts` without a case lists all, each with how many units it divides by.
 
 use std::hint::black_box;
 
@@ -9,11 +10,13 @@ use ws_bench::{
     decode::Decoder as _,
     encode::{Keys, Sender, room},
     frames::{Alphabet, Batch, Kind},
+    handshake::REQUEST,
     ours::{self, CONFIG, Ours},
 };
 use ws_proto::{Connection, Output, REPLY_ROOM};
 
-/// Passes over a batch; the first ones, which find caches and lazily bound symbols cold, are few among them.
+/// Passes over a batch; the first ones, which find caches and lazily bound symbols cold, are few
+/// among them.
 const PASSES: usize = 100;
 
 /// Frames per batch: callgrind is fifty times slower than the machine.
@@ -86,7 +89,21 @@ fn cases() -> Vec<(String, Case)> {
             encode(Sender::Client, len),
         ));
     }
+    cases.push(("accept a handshake of 490 B".to_owned(), Box::new(accept)));
     cases
+}
+
+fn accept() -> usize {
+    let mut buffer = [0; 512];
+    for _ in 0..PASSES {
+        measured(&mut || {
+            black_box(ours::accept(
+                REQUEST.as_bytes(),
+                &mut Output::new(&mut buffer),
+            ));
+        });
+    }
+    PASSES
 }
 
 fn decode(kind: Kind, alphabet: Alphabet, len: usize) -> Case {
@@ -131,7 +148,7 @@ fn encode(sender: Sender, len: usize) -> Case {
             measured(&mut || {
                 let mut output = match sender {
                     Sender::Server => Output::new(&mut buffer),
-                    Sender::Client => Output::masked(&mut buffer, &mut keys),
+                    Sender::Client => Output::masked(&mut buffer, black_box(&mut keys)),
                 };
                 for _ in 0..FRAMES {
                     connection

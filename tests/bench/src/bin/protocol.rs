@@ -9,7 +9,7 @@ use ws_bench::{
     decode::{self, COPY, Decoder},
     encode::{self, Sender},
     floors::{self, KERNELS, Stateless},
-    frames::{Alphabet, Batch, Kind},
+    frames::{Alphabet, Batch, Kind, payload},
     handshake,
     harness::{Contender, Plan, Race},
     ours::{self, Ours},
@@ -17,7 +17,7 @@ use ws_bench::{
         self, EdgeWs, EmbeddedWebsocket, Fastwebsockets, NexusWeb, SockudoWs, TokioWebsockets,
         Tungstenite, Websocketz, Yawc, YawcCodec,
     },
-    report::{OURS, Table, Verdicts, conditions},
+    report::{Table, Verdicts, conditions},
 };
 
 const PEERS: [&str; 10] = [
@@ -170,19 +170,30 @@ fn feed_bytewise(plan: Plan, verdicts: &mut Verdicts) {
         let title = format!("Decode fed one byte at a time: one message, {name}");
         let mut table = Table::new(&title, "ns per byte");
         for (head, len) in bytewise::SIZES {
-            let batch = Batch::of(kind, ws_bench::frames::payload(alphabet, len), 1);
+            let batch = Batch::of(kind, payload(alphabet, len), 1);
             let mut contenders = vec![ours::bytewise(&batch)];
             contenders.extend(peers::bytewise(&batch));
             table.column(head, Race::run(&mut contenders, plan));
         }
         println!("{}", table.markdown());
 
-        let per_byte = |head| table.race(head).and_then(|race| race.median(OURS));
-        if let (Some(small), Some(large)) = (per_byte("1 KiB"), per_byte("1 MiB")) {
-            let line =
-                format!("bytewise {name}: {small:.1} ns per byte of 1 KiB, {large:.1} of 1 MiB:");
-            verdicts.say(large <= 1.25 * small, &line);
-        }
+        // Growth is judged inside one race as well, of ours with itself.
+        let batches = [1 << 10, 1 << 20].map(|len| Batch::of(kind, payload(alphabet, len), 1));
+        let [short, long] = batches.each_ref().map(ours::bytewise);
+        let mut contenders = [
+            Contender {
+                name: SHORT.to_owned(),
+                ..short
+            },
+            long,
+        ];
+        let growth = Race::run(&mut contenders, plan);
+        verdicts.judge(
+            &format!("bytewise {name}, 1 MiB"),
+            Some(&growth),
+            &[SHORT],
+            1.15,
+        );
     }
 }
 
@@ -237,7 +248,7 @@ fn shake_hands(plan: Plan, verdicts: &mut Verdicts) {
     let bytes = handshake::REQUEST.len();
     let title = format!("Server handshake, a browser's request of {bytes} bytes");
     let mut table = Table::new(&title, "ns per handshake");
-    let mut contenders = ours_handshake();
+    let mut contenders = vec![ours::handshake()];
     contenders.extend(handshake::floors());
     contenders.extend(peers::handshakes());
     table.column("ns", Race::run(&mut contenders, plan));
@@ -250,7 +261,8 @@ fn shake_hands(plan: Plan, verdicts: &mut Verdicts) {
     );
 }
 
-/// What a connection keeps. Buffers on the heap are not in these figures, and all peers but the embedded ones have some.
+/// What a connection keeps. Buffers on the heap are not in these figures, and all peers but the
+/// embedded ones have some.
 fn sizes(verdicts: &mut Verdicts) {
     let ours = [
         (
@@ -309,6 +321,7 @@ fn sizes(verdicts: &mut Verdicts) {
 }
 
 const AS_BINARY: &str = "ours, sent as Binary";
+const SHORT: &str = "ours, 1 KiB";
 const FROM_UTF8: &str = "from_utf8";
 const AND_SIMDUTF8: &str = "then simdutf8";
 
@@ -401,8 +414,4 @@ fn ours_as_binary(batch: &Batch) -> Contender<'_> {
         name: AS_BINARY.to_owned(),
         ..decode::contender::<Ours>(batch)
     }
-}
-
-fn ours_handshake<'a>() -> Vec<Contender<'a>> {
-    Vec::new()
 }

@@ -3,9 +3,9 @@
 //!
 //! `sockets [--quick] --ours COMMAND.. --peer COMMAND.. --floor COMMAND..` starts the echo servers,
 //! each of which prints its address, and loads them in turn: every round of every workload measures
-//! one right after the other. The generator is this one thread over raw sockets; it compares every byte that
-//! comes back. What counts is the server's CPU time per message: the generator shares the machine
-//! and is often the bottleneck.
+//! one right after the other. The generator is this one thread over raw sockets; it compares every
+//! byte that comes back. What counts is the server's CPU time per message: the generator shares the
+//! machine and is often the bottleneck.
 
 use std::{
     error::Error,

@@ -1,4 +1,5 @@
-//! The peer of `ws echo`: tungstenite's textbook server, a thread per connection in its default configuration.
+//! The peer of `ws echo`: tungstenite's textbook server, a thread per connection in its default
+//! configuration.
 
 use std::{
     io::Write as _,

@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::Encoder as _;
+use ws_proto::MaskingKeys as _;
 
 use super::Memory;
 use crate::{
@@ -12,8 +13,8 @@ use crate::{
     harness::Contender,
 };
 
-/// The peers which can write frames into memory. The others (fastwebsockets, tokio-websockets, websocketz) only write into
-/// a stream, flushing each message.
+/// The peers which can write frames into memory. The others (fastwebsockets, tokio-websockets,
+/// websocketz) only write into a stream, flushing each message.
 #[must_use]
 pub fn encoders(sender: Sender, batch: &Batch) -> Vec<Contender<'_>> {
     vec![

@@ -4,7 +4,8 @@ use bytes::BytesMut;
 
 use crate::{bytewise::contender, frames::Batch, harness::Contender};
 
-/// The peers with a decoder over a buffer; the others zero or move their read buffer for each byte that arrives.
+/// The peers with a decoder over a buffer; the others zero or move their read buffer for each byte
+/// that arrives.
 #[must_use]
 pub fn bytewise(batch: &Batch) -> Vec<Contender<'_>> {
     vec![sockudo(batch), nexus(batch)]

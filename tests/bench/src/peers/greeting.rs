@@ -3,7 +3,8 @@
 use super::{Memory, run};
 use crate::{handshake::contender, harness::Contender};
 
-/// The peers which bring HTTP along. fastwebsockets and yawc leave it to hyper, edge-ws to edge-http.
+/// The peers which bring HTTP along. fastwebsockets and yawc leave it to hyper, edge-ws to
+/// edge-http.
 #[must_use]
 pub fn handshakes<'a>() -> Vec<Contender<'a>> {
     vec![

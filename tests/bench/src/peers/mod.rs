@@ -1,7 +1,8 @@
 //! The peers, each driven in the way closest to bytes in, messages out.
 //!
-//! Those with a decoder over a buffer (sockudo-ws, nexus-web, embedded-websocket, edge-ws, yawc's codec) are driven through
-//! it. The others read from a [`Memory`] that is always ready; their futures never wait, so that one poll runs them through.
+//! Those with a decoder over a buffer (sockudo-ws, nexus-web, embedded-websocket, edge-ws, yawc's
+//! codec) are driven through it. The others read from a [`Memory`] that is always ready; their
+//! futures never wait, so that one poll runs them through.
 
 mod edge_ws;
 mod embedded_websocket;
@@ -41,9 +42,11 @@ pub use self::{
     yawc::{Yawc, YawcCodec},
 };
 
-/// A transport that delivers the same bytes again and again, and keeps what it is given until it is forgotten.
+/// A transport that delivers the same bytes again and again, and keeps what it is given until it is
+/// forgotten.
 ///
-/// A read ends where the bytes end, so that a decoder which has taken all frames of one round has nothing left over.
+/// A read ends where the bytes end, so that a decoder which has taken all frames of one round has
+/// nothing left over.
 #[derive(Debug, Default)]
 pub struct Memory {
     bytes: Vec<u8>,

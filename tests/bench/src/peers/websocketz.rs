@@ -8,7 +8,8 @@ use crate::{
     frames::{Batch, Kind},
 };
 
-/// `next!` over memory. Its buffers are lent once and for ever, so that they are leaked: a few per race.
+/// `next!` over memory. Its buffers are lent once and for ever, so that they are leaked: a few per
+/// race.
 pub struct Websocketz {
     websocket: WebSocket<'static, Memory, Noop>,
 }

@@ -1,0 +1,167 @@
+//! `ws send`: messages from the command line, replies to standard output.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use ws_std::{
+    Client, CloseCode, Closed, Config, Error, Limit, Message, MessageRef, Stream, Timeout,
+    WebSocket, escape,
+};
+
+#[derive(Args)]
+pub(crate) struct Send {
+    /// Send binary messages
+    #[arg(short, long)]
+    binary: bool,
+    /// Send this header, too
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// Offer this subprotocol; the one named first is preferred
+    #[arg(short, long = "subprotocol", value_name = "NAME")]
+    subprotocols: Vec<String>,
+    /// When all replies are there, print what still comes for so long
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    wait: Option<Duration>,
+    /// Wait so long for the connection, for each reply, and for the close
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    timeout: Duration,
+    /// Longest message to receive, in bytes
+    #[arg(long, value_name = "N", default_value_t = 16 << 20)]
+    max_message: u64,
+    /// Show the handshake and the close on standard error
+    #[arg(short, long)]
+    verbose: bool,
+    /// Print replies as they are: neither escaped nor as hexadecimal digits
+    #[arg(long)]
+    raw: bool,
+    /// Where to: ws://host:port/path
+    url: String,
+    /// What to send, each as one message
+    #[arg(value_name = "MESSAGE")]
+    messages: Vec<OsString>,
+}
+
+impl Send {
+    pub(crate) fn run(self) -> ExitCode {
+        let outcome = self
+            .connect()
+            .and_then(|mut socket| self.converse(&mut socket));
+        match outcome {
+            Ok(closed) => self.report(&closed),
+            Err(Error::Closed(closed)) => self.report(&closed),
+            Err(error) => complain(&error),
+        }
+    }
+
+    fn connect(&self) -> Result<WebSocket<Stream>, Error> {
+        let mut config = Config::new();
+        config.limits.max_message = Limit::At(self.max_message);
+        config.timeouts.close =
+            Timeout::Ms(u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX));
+        let mut client = Client::new().config(config).connect_timeout(self.timeout);
+        for (name, value) in &self.headers {
+            client = client.header(name, value);
+        }
+        for name in &self.subprotocols {
+            client = client.subprotocol(name);
+        }
+        if self.verbose {
+            client = client.on_head_line(|line| eprintln!("{line}"));
+        }
+        client.connect(&self.url)
+    }
+
+    fn converse(&self, socket: &mut WebSocket<Stream>) -> Result<Closed, Error> {
+        for message in &self.messages {
+            if self.binary {
+                socket.send_binary(message.as_encoded_bytes())?;
+            } else {
+                socket.send_text(&message.to_string_lossy())?;
+            }
+            match socket.recv_timeout(self.timeout)? {
+                Some(reply) => self.print(&reply)?,
+                None => return Err(Error::Timeout(ws_std::Stage::Receive)),
+            }
+        }
+        if let Some(wait) = self.wait {
+            let end = Instant::now() + wait;
+            while let Some(reply) =
+                socket.recv_timeout(end.saturating_duration_since(Instant::now()))?
+            {
+                self.print(&reply)?;
+            }
+        }
+        socket.close(CloseCode::NORMAL, "")?;
+        socket.wait_closed()
+    }
+
+    fn print(&self, message: &Message) -> Result<(), Error> {
+        let mut line = Vec::new();
+        match MessageRef::from(message) {
+            MessageRef::Text(text) if self.raw => line.extend_from_slice(text.as_bytes()),
+            MessageRef::Text(text) => line.extend_from_slice(escape(text).as_bytes()),
+            MessageRef::Binary(bytes) if self.raw => line.extend_from_slice(bytes),
+            MessageRef::Binary(bytes) => {
+                for byte in bytes {
+                    let _ = write!(line, "{byte:02x}");
+                }
+            }
+        }
+        if !self.raw || matches!(message, Message::Text(_)) {
+            line.push(b'\n');
+        }
+        let mut stdout = io::stdout().lock();
+        stdout
+            .write_all(&line)
+            .and_then(|()| stdout.flush())
+            .map_err(Error::other)
+    }
+
+    /// Shows how the connection was closed, and makes it an exit code.
+    fn report(&self, closed: &Closed) -> ExitCode {
+        let is_ordinary = matches!(closed.code, CloseCode::NORMAL | CloseCode::GOING_AWAY);
+        if self.verbose || !is_ordinary {
+            eprintln!("close {} \"{}\"", closed.code, escape(&closed.reason));
+        }
+        if is_ordinary {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Says on standard error what went wrong, and makes it an exit code.
+fn complain(error: &Error) -> ExitCode {
+    eprintln!("ws: {error}");
+    if let Error::Rejected(rejection) = error {
+        let body = String::from_utf8_lossy(&rejection.body);
+        for line in body.lines() {
+            eprintln!("{}", escape(line));
+        }
+    }
+    ExitCode::from(match error {
+        Error::Uri(_) | Error::Misuse(_) => 2,
+        Error::Resolve(_) | Error::Connect(_) => 3,
+        Error::Tls => 4,
+        Error::Rejected(_) => 5,
+        Error::Timeout(_) => 6,
+        Error::Violation(_) | Error::Handshake(_) => 7,
+        _ => 1,
+    })
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is NAME: VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
