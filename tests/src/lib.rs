@@ -6,7 +6,9 @@
 //! | [`end`] | one end: a connection, its buffers, and an application that follows a script |
 //! | [`events`] | what an end saw, the same however the stream was cut |
 //! | [`pair`] | a client and a server that talk to each other |
+//! | [`case`] | one end and the bytes of a peer, presented whole and byte by byte |
 //! | [`corpus`] | conversations, each a peer's bytes and what the application does about them |
+//! | [`fuzz`], [`seeds`] | what the fuzz targets call, and what they begin with |
 //! | [`random`] | randomness that is the same in each run |
 //!
 //! ```
@@ -27,12 +29,15 @@
 //! # Ok::<(), ws_proto::SendError>(())
 //! ```
 
+pub mod case;
 pub mod corpus;
 pub mod end;
 pub mod events;
 pub mod frames;
+pub mod fuzz;
 pub mod pair;
 pub mod random;
+pub mod seeds;
 
 pub use crate::{
     corpus::Conversation,
