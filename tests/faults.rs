@@ -162,14 +162,14 @@ fn fault_06_limits_hold_over_fragments_and_on_the_header() {
     }
 }
 
-/// By default, after 4096 frames.
+/// By default, after 4096 of them.
 #[test]
 fn fault_07_flood_of_empty_continuations_ends() {
     for role in ROLES {
         let case = Case::of(role);
         let mut peer = case.peer();
         peer.frame(false, Opcode::Binary, "");
-        for _ in 1..4096 {
+        for _ in 0..4096 {
             peer.frame(false, Continuation, "");
         }
         let mut end = case.end();
