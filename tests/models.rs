@@ -95,6 +95,12 @@ proptest! {
                 4 => "\\PC{0,6}".prop_map(String::into_bytes),
                 2 => "[\u{7f}-\u{10ffff}]{1,3}".prop_map(String::into_bytes),
                 1 => vec(0x80u8..=0xFF, 1..3),
+                // Good and bad starts of characters, with bytes from the ends of the ranges.
+                2 => (
+                    prop::sample::select(b"\xc1\xc2\xdf\xe0\xe1\xed\xef\xf0\xf1\xf4\xf5".to_vec()),
+                    vec(prop::sample::select(b"\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0".to_vec()), 0..4),
+                )
+                    .prop_map(|(first, rest)| [&[first][..], &rest].concat()),
             ],
             0..8,
         ),
