@@ -430,7 +430,7 @@ fn rfc_092_failing_sends_a_fitting_close_and_ends() {
     for role in ROLES {
         let case = Case::of(role).config(|config| {
             config.limits.max_message = Limit::At(1000);
-            config.limits.max_fragments = Limit::At(1);
+            config.limits.max_fragments = Limit::At(0);
         });
         let mut p = case.peer();
         let wrong_mask = match role {

@@ -54,8 +54,9 @@ pub struct Limits {
     /// The longest message delivered, in bytes, over all its fragments; judged on the header of
     /// each frame, before its payload. Default 1 MiB, as Python `websockets` and cowboy.
     pub max_message: Limit,
-    /// The most frames a message may have, empty ones included. Default 4096, as Python
-    /// `websockets`: npm `ws` found 131 072 too high (CVE-2026-62389).
+    /// The most fragments a message may have behind its first frame, empty ones included; with 0
+    /// there is no fragmentation. Default 4096, as Python `websockets`: npm `ws` found 131 072 too
+    /// high (CVE-2026-62389).
     pub max_fragments: Limit,
     /// The longest HTTP head, in bytes, request line included. Default 16 KiB.
     pub max_head: usize,

@@ -219,27 +219,29 @@ const fn default_port(secure: bool) -> u16 {
 
 /// Separates the port from the host, which keeps its brackets.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), UriError> {
+    let find = |wanted| authority.bytes().position(|byte| byte == wanted);
     // The colons of an IPv6 literal are inside the brackets.
-    let mut bytes = authority.bytes();
-    let colon = match bytes.rposition(|byte| byte == b']') {
-        Some(bracket) => authority
-            .bytes()
-            .skip(bracket)
-            .position(|byte| byte == b':')
-            .map(|at| bracket + at),
-        None if authority.starts_with('[') => None,
-        None => authority.bytes().position(|byte| byte == b':'),
+    let end = if authority.starts_with('[') {
+        1 + find(b']').ok_or(UriError::InvalidHost)?
+    } else {
+        find(b':').unwrap_or(authority.len())
     };
-    let Some((host, port)) = colon.and_then(|colon| authority.split_at_checked(colon)) else {
-        return Ok((authority, None));
-    };
-    let digits = port.get(1..).unwrap_or_default();
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    let (host, rest) = authority.split_at_checked(end).unwrap_or((authority, ""));
+    match rest.strip_prefix(':') {
+        Some(digits) => Ok((host, Some(parse_port(digits)?))),
+        None if rest.is_empty() => Ok((host, None)),
+        None => Err(UriError::InvalidHost),
+    }
+}
+
+fn parse_port(digits: &str) -> Result<u16, UriError> {
+    // A sign would be a number to the standard library.
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(UriError::InvalidPort);
     }
     match digits.parse() {
         Ok(0) | Err(_) => Err(UriError::InvalidPort),
-        Ok(port) => Ok((host, Some(port))),
+        Ok(port) => Ok(port),
     }
 }
 

@@ -153,10 +153,7 @@ impl Outbox {
             None => self.write_vectored(writer, &header.to_bytes(), payload),
             Some(key) => self.write_masked(writer, &header.to_bytes(), key, payload),
         };
-        result.map_err(|error| {
-            self.give_up(error.kind());
-            error
-        })
+        result.inspect_err(|error| self.give_up(error.kind()))
     }
 
     fn write_vectored<W: Write>(

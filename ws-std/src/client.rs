@@ -10,7 +10,7 @@ use std::{
 
 use ws_proto::{
     ClientHandshake, Config, Limit, Output, WsUri,
-    handshake::{ClientRequest, EMPTY_HEADER, Outcome, Response},
+    handshake::{ClientRequest, EMPTY_HEADER, HandshakeError, Outcome, Response},
 };
 
 use crate::{
@@ -149,7 +149,7 @@ impl Client {
     ///
     /// [`Error::Uri`]; [`Error::Tls`] for `wss:`, which this version does not speak; [`Error::Resolve`];
     /// [`Error::Connect`]; [`Error::Timeout`]; [`Error::Rejected`] with status, headers and body;
-    /// [`Error::Handshake`]; [`Error::Io`].
+    /// [`Error::Request`]; [`Error::Response`]; [`Error::NoResponse`]; [`Error::Io`].
     pub fn connect(&self, uri: &str) -> Result<WebSocket<Stream>, Error> {
         let parsed = parse(uri)?;
         let deadline = Instant::now() + self.connect_timeout;
@@ -184,8 +184,7 @@ impl Client {
         }
         let mut buffer = vec![0; self.request_room(uri)];
         let mut output = Output::new(&mut buffer);
-        let handshake = ClientHandshake::start(&request, random(), &mut output)
-            .map_err(|error| Error::Handshake(error.to_string()))?;
+        let handshake = ClientHandshake::start(&request, random(), &mut output).map_err(refusal)?;
         self.show('>', output.written());
         stream
             .set_write_timeout(Some(left(deadline)?))
@@ -266,9 +265,7 @@ impl<S: Transport> Exchange<'_, S> {
                 break answer;
             }
             if self.read()? == 0 {
-                return Err(Error::Handshake(
-                    "the stream ended before the response did".to_owned(),
-                ));
+                return Err(Error::NoResponse);
             }
         };
         let unread = self.inbox.unread().len() - self.handshake.head_len();
@@ -295,7 +292,7 @@ impl<S: Transport> Exchange<'_, S> {
         let outcome = self
             .handshake
             .receive(input, &mut headers, &config.limits)
-            .map_err(|error| Error::Handshake(error.to_string()))?;
+            .map_err(Error::Response)?;
         let head = input.get(..self.handshake.head_len()).unwrap_or_default();
         Ok(match outcome {
             None => None,
@@ -435,6 +432,14 @@ pub(crate) fn write_all<W: Write>(writer: &mut W, bytes: &[u8]) -> Result<(), Er
         Ok(()) => Ok(()),
         Err(error) if is_timeout(&error) => Err(Error::Timeout(Stage::Handshake)),
         Err(error) => Err(Error::Io(io::Error::from(error.kind()))),
+    }
+}
+
+fn refusal(error: HandshakeError) -> Error {
+    match error {
+        HandshakeError::Misuse(misuse) => Error::Request(misuse),
+        // The buffer was made for this request.
+        HandshakeError::Full => Error::Io(ErrorKind::OutOfMemory.into()),
     }
 }
 

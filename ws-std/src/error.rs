@@ -2,7 +2,11 @@
 
 use std::{error, fmt, io};
 
-use ws_proto::{CloseCode, Initiator, Misuse, Violation, uri::UriError};
+use ws_proto::{
+    CloseCode, Initiator, Misuse, Violation,
+    handshake::{HandshakeMisuse, ResponseError},
+    uri::UriError,
+};
 
 use crate::opening::Headers;
 
@@ -26,8 +30,12 @@ pub enum Error {
     Timeout(Stage),
     /// The server answered the opening handshake with something else than 101.
     Rejected(Box<Rejection>),
-    /// The opening handshake broke off, or broke a rule (RFC 6455 §4).
-    Handshake(String),
+    /// What was to be asked for must not be: a header, a subprotocol, the origin.
+    Request(HandshakeMisuse),
+    /// The response to the opening handshake breaks a rule (RFC 6455 §4.1).
+    Response(ResponseError),
+    /// The stream ended before the response to the opening handshake did.
+    NoResponse,
     /// The connection is closed: by a closing handshake, or with code 1006 because the peer went
     /// without one.
     Closed(Closed),
@@ -116,7 +124,9 @@ impl fmt::Display for Error {
             Self::Timeout(Stage::Receive) => f.write_str("no message came in time"),
             Self::Timeout(Stage::Send) => f.write_str("sending took too long"),
             Self::Rejected(rejection) => rejection.fmt(f),
-            Self::Handshake(why) => write!(f, "the opening handshake failed: {why}"),
+            Self::Request(misuse) => write!(f, "bad request: {misuse}"),
+            Self::Response(error) => write!(f, "bad response: {error}"),
+            Self::NoResponse => f.write_str("the stream ended before the response did"),
             Self::Closed(closed) => closed.fmt(f),
             Self::Violation(violation) => write!(f, "the peer broke a rule: {violation}"),
             Self::Truncated => f.write_str("the stream ended inside a message"),
@@ -133,6 +143,8 @@ impl error::Error for Error {
         match self {
             Self::Resolve(error) | Self::Connect(error) | Self::Io(error) => Some(error),
             Self::Uri(error) => Some(error),
+            Self::Request(misuse) => Some(misuse),
+            Self::Response(error) => Some(error),
             Self::Violation(violation) => Some(violation),
             Self::Misuse(misuse) => Some(misuse),
             Self::Other(error) => Some(&**error),

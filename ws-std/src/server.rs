@@ -69,8 +69,10 @@ pub(crate) struct Options {
     send_timeout: Option<Duration>,
     receive_buffer: usize,
     max_connections: usize,
-    on_request: Option<Box<dyn Fn(&Request) -> Decision + Send + Sync>>,
+    on_request: Option<OnRequest>,
 }
+
+type OnRequest = Box<dyn Fn(&Request) -> Decision + Send + Sync>;
 
 /// A hold on a running server. Clones hold the same server.
 #[derive(Clone)]

@@ -32,7 +32,7 @@ const SEND_LARGE: Script = &[
 const EXACTLY_FIVE: Config = {
     let mut config = Config::new();
     config.limits.max_message = Limit::At(5);
-    config.limits.max_fragments = Limit::At(3);
+    config.limits.max_fragments = Limit::At(2);
     config
 };
 

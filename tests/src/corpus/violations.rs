@@ -13,7 +13,7 @@ const LISTEN: Script = &[];
 const SMALL: Config = {
     let mut config = Config::new();
     config.limits.max_message = Limit::At(10);
-    config.limits.max_fragments = Limit::At(3);
+    config.limits.max_fragments = Limit::At(2);
     config
 };
 

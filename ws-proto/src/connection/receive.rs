@@ -371,7 +371,7 @@ impl<C: Borrow<Config>> Connection<C> {
         {
             return Err(Violation::MessageTooBig);
         }
-        if !limits.max_fragments.allows(u64::from(fragments) + 1) {
+        if !limits.max_fragments.allows(u64::from(fragments)) {
             return Err(Violation::TooManyFragments);
         }
         Ok(())

@@ -104,83 +104,81 @@ struct Handshake<'o> {
     deadline: Instant,
 }
 
-/// What was decided about a request.
-enum Verdict {
-    Accept(Request, Accept),
+/// Why there is no connection.
+enum Refusal {
     Reject(Reject),
     /// The request is not as it should be.
-    Refuse(RequestError),
+    Error(RequestError),
     /// There is nobody to answer.
-    Drop,
+    Silence,
 }
 
 impl Handshake<'_> {
     /// Reads the request and answers it; the open connection if it is accepted.
     fn carry_out(mut self, admission: Admission) -> Option<WebSocket<Stream>> {
-        let verdict = match self.request() {
-            Ok(request) if admission == Admission::Serve => self.decide(request),
-            Err(Verdict::Drop) => Verdict::Drop,
-            _ if admission == Admission::Refuse => too_many(),
-            Ok(_) => Verdict::Drop,
-            Err(verdict) => verdict,
+        let request = match (self.request(), admission) {
+            (Err(Refusal::Silence), _) => Err(Refusal::Silence),
+            (_, Admission::Refuse) => Err(too_many()),
+            (request, Admission::Serve) => request,
         };
+        let accepted = request.and_then(|request| Ok((self.decide(&request)?, request)));
         let patience = self.deadline.saturating_duration_since(Instant::now());
-        let patience = patience.max(LINGER);
-        let _ = self.stream.set_write_timeout(Some(patience));
-        match verdict {
-            Verdict::Accept(request, accept) => self.accept(&request, &accept),
-            Verdict::Reject(reject) => self.reject(&reject),
-            Verdict::Refuse(error) => self.refuse(error),
-            Verdict::Drop => None,
+        let _ = self.stream.set_write_timeout(Some(patience.max(LINGER)));
+        match accepted {
+            Ok((accept, request)) => self.accept(&request, &accept),
+            Err(Refusal::Reject(reject)) => self.reject(&reject),
+            Err(Refusal::Error(error)) => self.refuse(error),
+            Err(Refusal::Silence) => None,
         }
     }
 
     /// The request for a WebSocket, or what there is to say to anything else.
-    fn request(&mut self) -> Result<Request, Verdict> {
+    fn request(&mut self) -> Result<Request, Refusal> {
         loop {
             let mut headers = [EMPTY_HEADER; MAX_HEADERS];
             let input = self.inbox.unread();
             let limits = &self.options.config.limits;
-            match self.handshake.receive(input, &mut headers, limits) {
-                Err(error) => return Err(Verdict::Refuse(error)),
-                Ok(Some(request)) => {
-                    for line in log_lines(input.get(..self.handshake.head_len())) {
-                        tracing::debug!(target: "ws::handshake", peer = %self.peer, "< {line}");
-                    }
-                    return match request.upgrade() {
-                        Upgrade::WebSocket => Ok(Request::new(&request, Some(self.peer))),
-                        Upgrade::Refused(error) => Err(Verdict::Refuse(error)),
-                        Upgrade::None => Err(Verdict::Reject(plain(request.method()))),
-                    };
+            let received = self.handshake.receive(input, &mut headers, limits);
+            if let Some(request) = received.map_err(Refusal::Error)? {
+                for line in log_lines(input.get(..self.handshake.head_len())) {
+                    tracing::debug!(target: "ws::handshake", peer = %self.peer, "< {line}");
                 }
-                Ok(None) => {}
+                return match request.upgrade() {
+                    Upgrade::WebSocket => Ok(Request::new(&request, Some(self.peer))),
+                    Upgrade::Refused(error) => Err(Refusal::Error(error)),
+                    Upgrade::None => Err(Refusal::Reject(plain(request.method()))),
+                };
             }
-            match read_until(&mut self.stream, &mut self.inbox, self.deadline) {
-                Ok(0) if self.stream.is_stopping() => return Err(too_many()),
-                Ok(0) => return Err(Verdict::Drop),
-                Ok(_) => {}
-                // Who said nothing asked nothing.
-                Err(Error::Timeout(Stage::Handshake)) if !self.inbox.is_empty() => {
-                    return Err(Verdict::Refuse(RequestError::Timeout));
-                }
-                Err(_) => return Err(Verdict::Drop),
-            }
+            self.read()?;
         }
     }
 
-    fn decide(&self, request: Request) -> Verdict {
+    fn read(&mut self) -> Result<(), Refusal> {
+        match read_until(&mut self.stream, &mut self.inbox, self.deadline) {
+            Ok(0) if self.stream.is_stopping() => Err(too_many()),
+            Ok(0) => Err(Refusal::Silence),
+            Ok(_) => Ok(()),
+            // Who said nothing asked nothing.
+            Err(Error::Timeout(Stage::Handshake)) if !self.inbox.is_empty() => {
+                Err(Refusal::Error(RequestError::Timeout))
+            }
+            Err(_) => Err(Refusal::Silence),
+        }
+    }
+
+    fn decide(&self, request: &Request) -> Result<Accept, Refusal> {
         if self.stream.is_stopping() {
-            return too_many();
+            return Err(too_many());
         }
         let Some(decide) = &self.options.on_request else {
-            return Verdict::Accept(request, Accept::new());
+            return Ok(Accept::new());
         };
-        match catch_unwind(AssertUnwindSafe(|| decide(&request))) {
-            Ok(Decision::Accept(accept)) => Verdict::Accept(request, accept),
-            Ok(Decision::Reject(reject)) => Verdict::Reject(reject),
+        match catch_unwind(AssertUnwindSafe(|| decide(request))) {
+            Ok(Decision::Accept(accept)) => Ok(accept),
+            Ok(Decision::Reject(reject)) => Err(Refusal::Reject(reject)),
             Err(_) => {
                 tracing::error!(target: "ws::handshake", peer = %self.peer, "on_request panicked");
-                Verdict::Reject(Reject::new(500))
+                Err(Refusal::Reject(Reject::new(500)))
             }
         }
     }
@@ -287,8 +285,8 @@ fn plain(method: &str) -> Reject {
     }
 }
 
-fn too_many() -> Verdict {
-    Verdict::Reject(Reject::new(503).header("Retry-After", "1"))
+fn too_many() -> Refusal {
+    Refusal::Reject(Reject::new(503).header("Retry-After", "1"))
 }
 
 /// The head of an answer as lines, if anybody reads them.
