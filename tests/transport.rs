@@ -130,7 +130,7 @@ impl Write for Tape {
         let most = match state.writing {
             Writing::All => from.len(),
             Writing::AtMost(most) => most,
-            Writing::Haltingly(most) if state.writes % 2 == 0 => most,
+            Writing::Haltingly(most) if state.writes.is_multiple_of(2) => most,
             Writing::Haltingly(_) | Writing::Never => return Err(ErrorKind::WouldBlock.into()),
             Writing::Zero => {
                 assert!(state.writes < 100, "it asks again and again");
