@@ -209,7 +209,7 @@ impl ServerHandshake {
             write_connection(output, status, then)?;
             if may_have_body {
                 output.append_all(&[b"Content-Length: "])?;
-                write_decimal(output, body.len() as u64)?;
+                write_decimal(output, body.len())?;
                 output.append_all(&[b"\r\n"])?;
             }
             write_headers(output, headers)?;
@@ -374,7 +374,7 @@ const SWITCHING_PROTOCOLS: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade
 
 fn write_status_line(output: &mut Output<'_>, status: u16) -> Result<(), Full> {
     output.append_all(&[b"HTTP/1.1 "])?;
-    write_decimal(output, u64::from(status))?;
+    write_decimal(output, usize::from(status))?;
     output.append_all(&[b" ", reason(status), b"\r\n"])
 }
 
@@ -614,6 +614,49 @@ mod tests {
             assert_eq!(again.map(|it| it.map(|it| it.headers().len())), Ok(Some(7)));
             let accepted = written(|output| accept(handshake, &Acceptance::new(), output));
             assert!(accepted.is_ok());
+        }
+    }
+
+    /// Every byte replaced by those that mean something: whole or byte by byte, the same outcome.
+    #[test]
+    fn broken_requests_are_judged_alike_however_they_are_cut() {
+        let outcome = |bytes: &[u8], lens: &mut dyn Iterator<Item = usize>| {
+            let mut handshake = ServerHandshake::new();
+            for len in lens {
+                let mut headers = [EMPTY_HEADER; 16];
+                match handshake.receive(&bytes[..len], &mut headers, &CONFIG.limits) {
+                    Ok(None) => {}
+                    Ok(Some(request)) => {
+                        return Ok(Some((request.upgrade(), handshake.head_len())));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(None)
+        };
+        for place in 0..REQUEST.len() {
+            for byte in *b"\n\r\0 :,;#x\xff" {
+                let mut bytes = REQUEST.to_vec();
+                bytes[place] = byte;
+                let whole = outcome(&bytes, &mut core::iter::once(bytes.len()));
+                let single = outcome(&bytes, &mut (1..=bytes.len()));
+                assert_eq!(whole, single, "{}", bytes.escape_ascii());
+            }
+        }
+    }
+
+    /// What was looked at may as well be something else.
+    #[test]
+    fn rfc_033_request_is_looked_at_once() {
+        let mut bytes = REQUEST[..REQUEST.len() - 1].to_vec();
+        let mut handshake = ServerHandshake::new();
+        for len in 1..=bytes.len() {
+            let mut headers = [EMPTY_HEADER; 16];
+            let received = handshake.receive(&bytes[..len], &mut headers, &CONFIG.limits);
+            assert!(matches!(received, Ok(None)), "{len}");
+            if len > 3 {
+                bytes[len - 3] = b'\n';
+            }
         }
     }
 
