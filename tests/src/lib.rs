@@ -8,6 +8,7 @@
 //! | [`pair`] | a client and a server that talk to each other |
 //! | [`case`] | one end and the bytes of a peer, presented whole and byte by byte |
 //! | [`corpus`] | conversations, each a peer's bytes and what the application does about them |
+//! | [`fuzz`], [`seeds`] | what the fuzz targets call, and what they begin with |
 //! | [`random`] | randomness that is the same in each run |
 //!
 //! ```
@@ -33,8 +34,10 @@ pub mod corpus;
 pub mod end;
 pub mod events;
 pub mod frames;
+pub mod fuzz;
 pub mod pair;
 pub mod random;
+pub mod seeds;
 
 pub use crate::{
     corpus::Conversation,

@@ -1,1 +1,8 @@
-#![doc = "x"]
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod connection;
+
+pub use ws_proto::{CloseCode, Closed, Config, Event, SendError};
+
+pub use crate::connection::{Connection, Sender, Turn};

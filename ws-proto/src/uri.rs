@@ -219,11 +219,12 @@ const fn default_port(secure: bool) -> u16 {
 
 /// Separates the port from the host, which keeps its brackets.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), UriError> {
+    let find = |wanted| authority.bytes().position(|byte| byte == wanted);
     // The colons of an IPv6 literal are inside the brackets.
     let end = if authority.starts_with('[') {
-        1 + authority.find(']').ok_or(UriError::InvalidHost)?
+        1 + find(b']').ok_or(UriError::InvalidHost)?
     } else {
-        authority.find(':').unwrap_or(authority.len())
+        find(b':').unwrap_or(authority.len())
     };
     let (host, rest) = authority.split_at_checked(end).unwrap_or((authority, ""));
     match rest.strip_prefix(':') {

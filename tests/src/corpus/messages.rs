@@ -9,7 +9,8 @@ use super::Scene;
 use crate::end::{Do, Script, When};
 
 const LISTEN: Script = &[];
-pub(super) const ECHO: Script = &[(When::EachMessage, Do::Echo)];
+/// Each message comes back.
+pub const ECHO: Script = &[(When::EachMessage, Do::Echo)];
 
 /// Something of every length.
 static BYTES: [u8; 65_537] = {

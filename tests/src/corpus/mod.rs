@@ -7,11 +7,15 @@
 mod closing;
 mod control;
 mod dialogues;
+pub mod heads;
 mod messages;
 mod text;
 mod violations;
 
-pub use self::dialogues::{DIALOGUES, Dialogue};
+pub use self::{
+    dialogues::{DIALOGUES, Dialogue},
+    messages::ECHO,
+};
 
 use ws_proto::{Config, Extensions, Role};
 

@@ -255,7 +255,6 @@ impl<'a> ClientHandshake<'a> {
             }
             self.interim += 1;
             self.start += len;
-            self.scanned = self.start;
         }
         Ok(None)
     }
@@ -972,6 +971,22 @@ mod tests {
         let long = [hint.repeat(3).as_bytes(), RESPONSE.as_bytes()].concat();
         let found = outcome(&mut handshake(&[]), &long);
         assert_eq!(found, Err(ResponseError::HeadTooLong));
+    }
+
+    /// Row 33, for a client: what was looked at may as well be something else.
+    #[test]
+    fn rfc_044_response_is_looked_at_once() {
+        let interim = b"HTTP/1.1 100 x\r\n\r\n";
+        let mut bytes = [&interim[..], &RESPONSE.as_bytes()[..100]].concat();
+        let mut handshake = handshake(&[]);
+        for len in 1..=bytes.len() {
+            let mut headers = [EMPTY_HEADER; 16];
+            let received = handshake.receive(&bytes[..len], &mut headers, &CONFIG.limits);
+            assert!(matches!(received, Ok(None)), "{len}");
+            if len > interim.len() + 3 {
+                bytes[len - 3] = b'\n';
+            }
+        }
     }
 
     #[test]

@@ -196,6 +196,9 @@ const LINE_END: usize = b"\r\n".len();
 /// Bytes judged at a time: enough to hide the cost of the judgement.
 const BLOCK: usize = 32;
 
+/// The same for what is left, so that little of it is looked at byte by byte.
+const SMALL_BLOCK: usize = 8;
+
 /// The length up to the first empty line, looking from `scanned` on.
 ///
 /// Both things looked for end with an LF: a bare one has no CR before it, and that of an empty line
@@ -210,20 +213,8 @@ fn find_empty_line(window: &[u8], scanned: usize) -> Result<Option<usize>, HeadE
             Some(_) => at += 1,
         }
     }
-    let (Some(bytes), Some(before), Some(two_before)) =
-        (window.get(at..), window.get(at - 1..), window.get(at - 2..))
-    else {
-        return Ok(None);
-    };
-    let blocks = bytes.as_chunks::<BLOCK>().0.iter();
-    let before = before.as_chunks::<BLOCK>().0;
-    let two_before = two_before.as_chunks::<BLOCK>().0;
-    let quiet = blocks
-        .zip(before)
-        .zip(two_before)
-        .take_while(|((block, before), two_before)| !ends_something(block, before, two_before))
-        .count();
-    at += quiet * BLOCK;
+    at += quiet::<BLOCK>(window, at);
+    at += quiet::<SMALL_BLOCK>(window, at);
     let rest = window.get(at - 2..).unwrap_or_default();
     for (i, bytes) in rest.windows(3).enumerate() {
         match bytes {
@@ -235,12 +226,25 @@ fn find_empty_line(window: &[u8], scanned: usize) -> Result<Option<usize>, HeadE
     Ok(None)
 }
 
+/// How many bytes from `at`, in whole blocks, have nothing in them that is looked for.
+#[inline]
+fn quiet<const N: usize>(window: &[u8], at: usize) -> usize {
+    let blocks = |from: usize| {
+        let bytes = window.get(from..).unwrap_or_default();
+        bytes.as_chunks::<N>().0.iter()
+    };
+    let blocks = blocks(at).zip(blocks(at - 1)).zip(blocks(at - 2));
+    N * blocks
+        .take_while(|((block, before), two_before)| !ends_something(block, before, two_before))
+        .count()
+}
+
 /// Whether the block has an LF that is bare or the end of an empty line. Without branches, so that
 /// it becomes a handful of vector instructions.
 #[inline]
-fn ends_something(block: &[u8; BLOCK], before: &[u8; BLOCK], two_before: &[u8; BLOCK]) -> bool {
+fn ends_something<const N: usize>(block: &[u8; N], before: &[u8; N], two_before: &[u8; N]) -> bool {
     let mut found = 0;
-    for i in 0..BLOCK {
+    for i in 0..N {
         let bare = u8::from(before[i] != b'\r');
         let empty = u8::from(two_before[i] == b'\n');
         found |= u8::from(block[i] == b'\n') & (bare | empty);

@@ -251,17 +251,20 @@ pub(crate) fn list_contains<const N: usize>(list: &[u8], element: &[u8; N]) -> b
     is_ignoring_case(list, element) || elements(list).any(|other| is_ignoring_case(other, element))
 }
 
-/// Whether the text is this word of letters and hyphens, given in lower case.
+/// Whether the text, which has no control characters, is this word of letters and hyphens, given in
+/// lower case.
 ///
-/// The length is a constant of the caller's, so this is a few instructions.
+/// The length is a constant of the caller's, so this is a few instructions: setting one bit is lower
+/// case for letters, keeps hyphens, and makes neither of anything but a CR.
 #[inline]
 pub(crate) fn is_ignoring_case<const N: usize>(text: &[u8], lower_case: &[u8; N]) -> bool {
     let Ok(text) = <&[u8; N]>::try_from(text) else {
         return false;
     };
-    text.iter().zip(lower_case).fold(0, |other, (byte, lower)| {
-        other | (byte.to_ascii_lowercase() ^ lower)
-    }) == 0
+    text.iter()
+        .zip(lower_case)
+        .fold(0, |other, (byte, lower)| other | ((byte | 0x20) ^ lower))
+        == 0
 }
 
 /// The elements of a comma-separated list; empty ones do not count (RFC 2616 §2.1).

@@ -76,6 +76,24 @@ impl<'h, 'b> Request<'h, 'b> {
         self.headers().get("Origin")
     }
 
+    /// Whether a script of the very site asks: the origin is `scheme`, `://` and
+    /// [`host`](Self::host), to the letter but for case. The scheme is `https` behind TLS, also
+    /// where a proxy ends that, and else `http`.
+    ///
+    /// Without an origin no browser asks (RFC 6455 §10.2), and the answer is `false`. Whom to let in
+    /// is the caller's decision; a server that identifies users by cookies and does not ask this, or
+    /// hold a list against [`origin`](Self::origin), lets every page act in their names.
+    pub fn is_same_origin(&self, scheme: &str) -> bool {
+        let is_host = |origin: &'b [u8]| {
+            let (before, rest) = origin.split_at_checked(scheme.len())?;
+            let host = rest.strip_prefix(b"://")?;
+            let same = before.eq_ignore_ascii_case(scheme.as_bytes())
+                && host.eq_ignore_ascii_case(self.host);
+            Some(same)
+        };
+        self.origin().and_then(is_host).unwrap_or_default()
+    }
+
     /// What follows the head.
     pub fn body(&self) -> Body {
         self.body
@@ -831,6 +849,41 @@ mod tests {
             request.origin().map(<[u8]>::to_vec)
         });
         assert_eq!(origin, Ok(Some(b"http://a".to_vec())));
+    }
+
+    /// Security record §1, row 13.
+    #[test]
+    fn rfc_026_same_origin() {
+        let at = "Connection: Upgrade";
+        let same = |origin: &str, scheme: &str| {
+            let head = changed(at, &format!("{at}{origin}"));
+            read(head.as_bytes(), |request| request.is_same_origin(scheme))
+        };
+        for origin in ["https://server.example.com", "HTTPS://Server.Example.COM"] {
+            let origin = format!("\r\nOrigin: {origin}");
+            assert_eq!(same(&origin, "https"), Ok(true));
+            assert_eq!(same(&origin, "http"), Ok(false));
+        }
+        assert_eq!(same("", "https"), Ok(false));
+        for origin in [
+            "",
+            "null",
+            "https",
+            "https://",
+            "http://server.example.com",
+            "https://server.example.com:8443",
+            "https://server.example.com.",
+            "https://server.example.com/",
+            "https://evil.server.example.com",
+            "https://evilserver.example.com",
+            "https://server.example.com.evil.com",
+            "https://server.example.com@evil.com",
+            "https://u@server.example.com",
+            "https:server.example.com",
+        ] {
+            let origin = format!("\r\nOrigin: {origin}");
+            assert_eq!(same(&origin, "https"), Ok(false), "{origin}");
+        }
     }
 
     #[test]

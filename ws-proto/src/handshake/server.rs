@@ -617,6 +617,21 @@ mod tests {
         }
     }
 
+    /// What was looked at may as well be something else.
+    #[test]
+    fn rfc_033_request_is_looked_at_once() {
+        let mut bytes = REQUEST[..REQUEST.len() - 1].to_vec();
+        let mut handshake = ServerHandshake::new();
+        for len in 1..=bytes.len() {
+            let mut headers = [EMPTY_HEADER; 16];
+            let received = handshake.receive(&bytes[..len], &mut headers, &CONFIG.limits);
+            assert!(matches!(received, Ok(None)), "{len}");
+            if len > 3 {
+                bytes[len - 3] = b'\n';
+            }
+        }
+    }
+
     /// Row 38 and fault 19 of the peers.
     #[test]
     fn rfc_038_bytes_behind_the_head_are_the_first_frames() {

@@ -31,7 +31,7 @@ pub(crate) struct Send {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     timeout: Duration,
     /// Longest message to receive, in bytes
-    #[arg(long, value_name = "N", default_value_t = 16 << 20)]
+    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     max_message: u64,
     /// Show the handshake and the close on standard error
     #[arg(short, long)]
@@ -42,7 +42,7 @@ pub(crate) struct Send {
     /// Where to: ws://host:port/path
     url: String,
     /// What to send, each as one message
-    #[arg(value_name = "MESSAGE")]
+    #[arg(value_name = "MESSAGE", required = true)]
     messages: Vec<OsString>,
 }
 

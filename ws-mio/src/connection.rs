@@ -1,0 +1,268 @@
+//! One WebSocket on a non-blocking source, for people who own their `mio::Poll`.
+//!
+//! Readiness in, events out. Register the source for both interests, and call
+//! [`Connection::turn`] whenever it is ready: it reads until the source would block, reports what
+//! came, and writes until the source would block, as edge-triggered polls need it.
+//!
+//! The buffer that is read into is lent for the turn. One serves all connections of a loop, and an
+//! idle connection owns none.
+
+use std::{
+    borrow::Borrow,
+    io::{self, ErrorKind, Read, Write},
+};
+
+use ws_proto::{
+    CloseCode, Config, Event, MaskingKeys, Messages, Output, REPLY_ROOM, SendError, State, Want,
+};
+
+/// A frame's header takes at most this much in front of its payload.
+const MAX_HEADER: usize = 14;
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing more can be done until the source is ready again, or the timeout is over.
+    Wait,
+    /// More may have come: the turn ended to be fair to others. Call again without waiting.
+    Again,
+    /// The WebSocket has ended and all is written: close the source.
+    Closed,
+}
+
+/// One WebSocket on a non-blocking source: a `mio::net::TcpStream`, a Unix stream, or anything that
+/// is `Read + Write` and answers [`ErrorKind::WouldBlock`].
+pub struct Connection<S, C = &'static Config> {
+    source: S,
+    sender: Sender<C>,
+    messages: Messages<Vec<u8>>,
+    /// What was read and is incomplete: part of a header or of a control frame.
+    unread: Vec<u8>,
+    input: Input,
+}
+
+/// What is known of the source's receiving side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Open,
+    Ended,
+}
+
+/// The sending half of a [`Connection`], lent to the callback of its turn.
+///
+/// What is sent is queued, and written at the end of the turn with one call.
+pub struct Sender<C = &'static Config> {
+    core: ws_proto::Connection<C>,
+    keys: Option<Box<dyn MaskingKeys + Send>>,
+    /// `queue[written..]` is to be written.
+    queue: Vec<u8>,
+    written: usize,
+}
+
+impl<S: Read + Write, C: Borrow<Config>> Connection<S, C> {
+    /// The server's end: `core` is what the opening handshake gave, or
+    /// [`ws_proto::Connection::server`].
+    pub fn server(source: S, core: ws_proto::Connection<C>) -> Self {
+        let sender = Sender {
+            core,
+            keys: None,
+            queue: Vec::new(),
+            written: 0,
+        };
+        let messages = Messages::new(Vec::new());
+        Self {
+            source,
+            sender,
+            messages,
+            unread: Vec::new(),
+            input: Input::Open,
+        }
+    }
+
+    /// The client's end, and the source of its masking keys.
+    pub fn client(
+        source: S,
+        core: ws_proto::Connection<C>,
+        keys: impl MaskingKeys + Send + 'static,
+    ) -> Self {
+        let mut connection = Self::server(source, core);
+        connection.sender.keys = Some(Box::new(keys));
+        connection
+    }
+
+    /// Receives once into `buffer` and reports what came, whole messages and control frames; then
+    /// writes what is queued. `buffer` holds at least 1 KiB; 64 KiB is a good size.
+    ///
+    /// A peer that does not read what it is sent is not read from: beyond 64 KiB in the queue, the
+    /// turn waits for the source to become writable.
+    ///
+    /// # Errors
+    ///
+    /// Those of the source, but for `WouldBlock` and `Interrupted`; `WriteZero` when it takes no
+    /// bytes. The connection is of no use then.
+    pub fn turn(
+        &mut self,
+        buffer: &mut [u8],
+        mut on_event: impl FnMut(Event<'_>, &mut Sender<C>),
+    ) -> io::Result<Turn> {
+        const HIGH_WATER: usize = 64 << 10;
+
+        self.sender.flush(&mut self.source)?;
+        if self.sender.queued() >= HIGH_WATER {
+            return Ok(Turn::Wait);
+        }
+        let kept = self.unread.len().min(buffer.len());
+        let (head, space) = buffer.split_at_mut(kept);
+        head.copy_from_slice(&self.unread[..kept]);
+        let read = match self.input {
+            Input::Ended => Some(0),
+            Input::Open => read(&mut self.source, space)?,
+        };
+        if read == Some(0) {
+            self.input = Input::Ended;
+        }
+        let came = kept + read.unwrap_or(0);
+        let mut input = &mut buffer[..came];
+        loop {
+            let wants = self.sender.reply(|core, output| {
+                let wants = self.messages.wants(core, &mut input, output);
+                (wants == Want::Event)
+                    .then(|| self.messages.receive(core, &mut input, output))
+                    .flatten()
+            });
+            match wants {
+                Some(event) => on_event(event, &mut self.sender),
+                None => break,
+            }
+        }
+        self.unread.clear();
+        self.unread.extend_from_slice(input);
+        if self.input == Input::Ended
+            && let Some(event) = self.sender.core.end_of_input()
+        {
+            on_event(event, &mut self.sender);
+        }
+        self.sender.flush(&mut self.source)?;
+        Ok(match (self.sender.core.state(), read) {
+            (State::Closed, _) if self.sender.queued() == 0 => Turn::Closed,
+            (State::Closed, _) | (_, None) => Turn::Wait,
+            _ => Turn::Again,
+        })
+    }
+
+    /// Tells the time, in milliseconds of any monotonic clock, as
+    /// [`ws_proto::Connection::handle_timeout`]; call [`turn`](Self::turn) behind it.
+    pub fn handle_timeout(&mut self, now_ms: u64, mut on_event: impl FnMut(Event<'_>)) {
+        while let Some(event) = self
+            .sender
+            .reply(|core, output| core.handle_timeout(now_ms, output))
+        {
+            on_event(event);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
+    pub fn next_timeout(&self) -> Option<u64> {
+        self.sender.core.next_timeout()
+    }
+
+    /// The sending half, outside of a turn; call [`turn`](Self::turn) to have it written.
+    pub fn sender(&mut self) -> &mut Sender<C> {
+        &mut self.sender
+    }
+
+    /// The source, to be registered.
+    pub fn source(&mut self) -> &mut S {
+        &mut self.source
+    }
+}
+
+impl<C: Borrow<Config>> Sender<C> {
+    /// Sends a text message.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closing`] after our Close.
+    pub fn send_text(&mut self, text: &str) -> Result<(), SendError> {
+        self.append(text.len(), |core, output| core.send_text(text, output))
+    }
+
+    /// Sends a binary message.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_text`](Self::send_text).
+    pub fn send_binary(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        self.append(bytes.len(), |core, output| core.send_binary(bytes, output))
+    }
+
+    /// Starts the closing handshake.
+    ///
+    /// # Errors
+    ///
+    /// As [`ws_proto::Connection::close`].
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), SendError> {
+        self.append(0, |core, output| core.close(code, reason, output))
+    }
+
+    /// How many bytes wait for the source to take them.
+    pub fn queued(&self) -> usize {
+        self.queue.len() - self.written
+    }
+
+    /// Calls the core with an output that has room for any reply.
+    fn reply<T>(
+        &mut self,
+        call: impl FnOnce(&mut ws_proto::Connection<C>, &mut Output<'_>) -> T,
+    ) -> T {
+        self.append(0, call)
+    }
+
+    /// Calls the core with an output that has room for a message of `len` bytes and any reply, at
+    /// the end of the queue.
+    fn append<T>(
+        &mut self,
+        len: usize,
+        call: impl FnOnce(&mut ws_proto::Connection<C>, &mut Output<'_>) -> T,
+    ) -> T {
+        let start = self.queue.len();
+        self.queue.resize(start + len + MAX_HEADER + REPLY_ROOM, 0);
+        let mut output = match &mut self.keys {
+            Some(keys) => Output::masked(&mut self.queue, &mut **keys),
+            None => Output::new(&mut self.queue),
+        }
+        .resume(start);
+        let result = call(&mut self.core, &mut output);
+        let end = output.len();
+        self.queue.truncate(end);
+        result
+    }
+
+    /// Writes until the queue is empty or the sink would block.
+    fn flush(&mut self, sink: &mut impl Write) -> io::Result<()> {
+        while self.written < self.queue.len() {
+            match sink.write(&self.queue[self.written..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => self.written += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.queue.clear();
+        self.written = 0;
+        Ok(())
+    }
+}
+
+/// Reads once; `None` when the source would block.
+fn read(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        match source.read(buffer) {
+            Ok(n) => return Ok(Some(n)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+}
