@@ -11,18 +11,17 @@ import re
 import subprocess
 import sys
 
-PANICS = re.compile(r"^(core::panicking::|core::.*(_fail|_failed|_fail_rt)$|__rustc::rust_begin_unwind)")
+PANICS = re.compile(r"^(core::panicking::|core::.*_fail(ed|_rt)?$|__rustc::rust_begin_unwind)")
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
 CALL = re.compile(r"^ *([0-9a-f]+):\s+(?:call|j\w+)\s+[0-9a-f]+ <([^+]*)>$")
 
 
 def calls(image):
     """(caller, address, callee) of every direct call or jump between functions."""
-    listing = subprocess.run(
-        ["objdump", "-d", "-C", "--no-show-raw-insn", image], capture_output=True, text=True, check=True
-    )
+    command = ["objdump", "-d", "-C", "--no-show-raw-insn", image]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     caller = None
-    for line in listing.stdout.splitlines():
+    for line in listing.splitlines():
         if function := FUNCTION.match(line):
             caller = function[1]
         elif (call := CALL.match(line)) and call[2] != caller:

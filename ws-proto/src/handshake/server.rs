@@ -617,6 +617,34 @@ mod tests {
         }
     }
 
+    /// Every byte replaced by those that mean something: whole or byte by byte, the same outcome.
+    #[test]
+    fn broken_requests_are_judged_alike_however_they_are_cut() {
+        let outcome = |bytes: &[u8], lens: &mut dyn Iterator<Item = usize>| {
+            let mut handshake = ServerHandshake::new();
+            for len in lens {
+                let mut headers = [EMPTY_HEADER; 16];
+                match handshake.receive(&bytes[..len], &mut headers, &CONFIG.limits) {
+                    Ok(None) => {}
+                    Ok(Some(request)) => {
+                        return Ok(Some((request.upgrade(), handshake.head_len())));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(None)
+        };
+        for place in 0..REQUEST.len() {
+            for byte in *b"\n\r\0 :,;#x\xff" {
+                let mut bytes = REQUEST.to_vec();
+                bytes[place] = byte;
+                let whole = outcome(&bytes, &mut core::iter::once(bytes.len()));
+                let single = outcome(&bytes, &mut (1..=bytes.len()));
+                assert_eq!(whole, single, "{}", bytes.escape_ascii());
+            }
+        }
+    }
+
     /// What was looked at may as well be something else.
     #[test]
     fn rfc_033_request_is_looked_at_once() {

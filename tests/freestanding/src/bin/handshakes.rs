@@ -103,6 +103,7 @@ fn show_request(request: &Request<'_, '_>) -> Option<()> {
         Body::Encoded => u64::MAX,
     })?;
     write_all(request.origin().unwrap_or(b"none"))?;
+    number(u8::from(request.is_same_origin("http")))?;
     for subprotocol in request.subprotocols() {
         write_all(subprotocol.as_bytes())?;
     }
