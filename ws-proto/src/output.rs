@@ -107,6 +107,7 @@ impl<'a> Output<'a> {
     }
 
     /// A fresh key; `None` if this is a server's output.
+    #[inline]
     pub(crate) fn next_key(&mut self) -> Option<MaskingKey> {
         Some(MaskingKey::from(self.keys.as_mut()?.next_key()))
     }
