@@ -253,6 +253,10 @@ fn rfc_007_one_deadline_covers_the_whole_handshake() {
     assert!(timeouts.len() >= 100, "{}", timeouts.len());
     assert!(timeouts[0] <= patience);
     assert!(timeouts.is_sorted_by(|a, b| a >= b), "{timeouts:?}");
+    assert!(
+        timeouts.last() < timeouts.first(),
+        "it is the time that is left"
+    );
 }
 
 /// A server that accepts the connection and falls silent.
