@@ -215,7 +215,11 @@ impl Transport for Stream {
     }
 
     fn is_stopping(&self) -> bool {
-        self.stop.stopping.load(Ordering::Acquire) && !self.stop.forced.load(Ordering::Acquire)
+        self.stop.stopping.load(Ordering::Acquire)
+            && !self.stop.forced.load(Ordering::Acquire)
+            // A peer that went just before resets the connection when it is told that we go; reads
+            // do not show it, because for them the end came first.
+            && self.tcp.peer_addr().is_ok()
     }
 }
 

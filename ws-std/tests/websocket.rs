@@ -414,13 +414,11 @@ fn message_over_the_limit_is_1009() {
 
 #[test]
 fn failed_writer_does_not_hide_what_the_peer_said() {
-    let frames = [
-        masked(0x89, b"p"),
-        masked(0x81, b"bye"),
-        masked(0x88, b"\x03\xf5"),
-    ]
-    .concat();
-    let mut stream = Script::bytes(&frames);
+    let mut stream = Script::new([
+        Read1::Bytes(masked(0x89, b"p")),
+        Read1::Bytes([masked(0x81, b"bye"), masked(0x88, b"\x03\xf5")].concat()),
+    ]);
+    // The pong, between the reads.
     stream.fault = Some((1, ErrorKind::BrokenPipe));
     let mut socket = server(&mut stream);
     assert_eq!(socket.recv().expect("a message"), text("bye"));
