@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind, IoSlice, Write};
 
 use ws_proto::{
-    Output, Role,
-    frame::{FrameHeader, mask::MaskingKey},
+    Output, REPLY_ROOM, Role,
+    frame::{FrameHeader, header::MAX_HEADER, mask::MaskingKey},
 };
 
 use crate::keys::ThreadKeys;
@@ -106,6 +106,12 @@ impl Outbox {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
+    }
+
+    /// The longest payload that fits into the empty buffer, with its header before it and the room
+    /// for replies behind.
+    pub(crate) fn longest_payload(&self) -> usize {
+        self.bytes.len().saturating_sub(REPLY_ROOM + MAX_HEADER)
     }
 
     /// Nothing can be written any more: what is queued is given up.
