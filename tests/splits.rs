@@ -1,8 +1,8 @@
 //! Any two ways to cut the same bytes give the same events, chunks joined, and the same bytes out.
 
-use ws_proto::{Connection, Output, REPLY_ROOM, Reply, Role, Want};
+use ws_proto::{Connection, Output, REPLY_ROOM, Reply, Role, Violation, Want};
 use ws_tests::{
-    Conversation, Keys, Log, Pair, Split,
+    Conversation, Keys, Log, Pair, Seen, Split,
     corpus::{self, DIALOGUES, Dialogue},
     random::Random,
 };
@@ -174,6 +174,53 @@ fn unread_input_is_bounded() {
             );
         }
     }
+}
+
+/// A corpus that does not come by a rule proves nothing about it.
+#[test]
+fn corpus_meets_every_event_and_violation() {
+    use Violation::*;
+
+    let all: Vec<_> = corpus::all()
+        .iter()
+        .flat_map(|conversation| conversation.play(AMPLE, &[]).seen.take())
+        .collect();
+    for violation in [
+        ReservedBits,
+        ReservedOpcode,
+        UnmaskedClientFrame,
+        MaskedServerFrame,
+        FragmentedControlFrame,
+        ControlFrameTooLong,
+        UnexpectedContinuation,
+        ExpectedContinuation,
+        NonMinimalLength,
+        LengthOverflow,
+        MessageTooBig,
+        TooManyFragments,
+        InvalidUtf8,
+        CloseTooShort,
+        InvalidCloseCode,
+        InvalidCloseReason,
+        UnsupportedData,
+    ] {
+        assert!(all.contains(&Seen::Failed(violation)), "{violation:?}");
+    }
+    let is_met = |met: fn(&Seen) -> bool| assert!(all.iter().any(met));
+    is_met(|seen| {
+        matches!(
+            seen,
+            Seen::Data {
+                compressed: true,
+                ..
+            }
+        )
+    });
+    is_met(|seen| matches!(seen, Seen::Ping(_)));
+    is_met(|seen| matches!(seen, Seen::Pong(_)));
+    is_met(|seen| matches!(seen, Seen::Close(..)));
+    is_met(|seen| matches!(seen, Seen::Closed(closed) if closed.clean));
+    is_met(|seen| matches!(seen, Seen::Closed(closed) if !closed.clean));
 }
 
 fn in_role(role: Role) -> impl Iterator<Item = Conversation> {

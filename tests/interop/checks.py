@@ -21,7 +21,7 @@ import sys
 import threading
 
 PATIENCE = 20  # seconds, for anything that should happen at once, on a busy machine
-LIMIT = 1 << 20  # the default of --max-message
+LIMIT = 1 << 20  # what `ws echo` takes when it is not told otherwise
 
 
 # ---- checks
@@ -233,12 +233,12 @@ def check_send(ws, name, peer):
         run("100 000 bytes", "/echo", ([], ["y" * 100000]), 0, "y" * 100000 + "\n", 1000)
         run("text is text", "/type", ([], ["hello"]), 0, "text\n", 1000)
         run("-b is binary", "/type", (["-b"], ["hello"]), 0, "binary\n", 1000)
-        run("binary comes back", "/echo", (["-b"], ["hello", ""]), 0, "hello\n\n", 1000)
+        run("binary comes back, shown in hexadecimal", "/echo", (["-b"], ["hello", ""]), 0, "68656c6c6f\n\n", 1000)
         run("fragmented reply", "/fragments", ([], ["x"]), 0, "one two three\n", 1000)
         run("1 MiB reply", "/size/%d" % LIMIT, ([], ["x"]), 0, "x" * LIMIT + "\n", 1000)
         target = "/size/%d" % (LIMIT + 1)
-        status, stdout, _ = send(ws, base + target, "x")
-        check("ws send -> %s: 1 MiB and one byte more closes 1009" % name,
+        status, stdout, _ = send(ws, "--max-message", str(LIMIT), base + target, "x")
+        check("ws send -> %s: 1 byte more than --max-message closes 1009" % name,
               [status != 0, stdout, close_code(target)], [True, "", 1009])
         run("ping is answered with its payload", "/ping", ([], ["x"]), 0, "pong payload\n", 1000)
         run("extra headers arrive", "/header/x-test", (["-H", "X-Other: no", "-H", "X-Test: a b"], ["x"]), 0, "a b\n")
@@ -259,7 +259,7 @@ def check_send(ws, name, peer):
 
 def check_exit_codes(ws):
     """Those that no well-behaved peer causes."""
-    check("ws send: no message is a usage error, exit 2", send(ws, "ws://127.0.0.1:9/")[0], 2)
+    check("ws send: no URL is a usage error, exit 2", send(ws)[0], 2)
     check("ws send: an unknown option is a usage error, exit 2", send(ws, "--nonsense", "ws://127.0.0.1:9/", "x")[0], 2)
     check("ws send: an http URL is a usage error, exit 2", send(ws, "http://127.0.0.1:9/", "x")[0], 2)
     with socket.socket() as reserved:

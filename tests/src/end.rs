@@ -179,7 +179,6 @@ impl<R: Record> End<R> {
         &mut self,
         mut send: impl FnMut(&mut Connection<Config>, &mut Output<'_>) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
-        let keys = self.keys;
         let mut lent = self.room;
         loop {
             match self.lend(lent, &mut send) {
@@ -191,8 +190,6 @@ impl<R: Record> End<R> {
                     return result;
                 }
             }
-            // The refused frame drew a key. The bytes sent shall not depend on the room.
-            self.keys = keys;
         }
     }
 

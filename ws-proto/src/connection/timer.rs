@@ -166,9 +166,12 @@ impl<C: Borrow<Config>> Connection<C> {
                 };
                 let idle = after(timeouts.idle, timers.heard_at);
                 let end = [beat, idle].into_iter().flatten().min()?;
-                let tick =
-                    shortest(timeouts).map_or(end, |ms| timers.now + u64::from(ms / 4).max(1));
-                Some(end.min(tick))
+                let quarter = |ms: u32| timers.now.saturating_add(u64::from(ms / 4).max(1));
+                let tick = shortest(timeouts).map_or(end, quarter);
+                // A ping that is due and found no room is tried again at the next tick, not at
+                // once: the caller of a peer that does not read would never sleep.
+                let is_waiting = timers.phase == Phase::Running && end <= timers.now;
+                Some(if is_waiting { tick } else { end.min(tick) })
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     frame::Role,
     handshake::{
         Deadline, HandshakeError, HandshakeMisuse, Header, Headers,
-        accept::{ACCEPT_LEN, Key, base64},
+        accept::{ACCEPT_LEN, Key, encode},
         check_headers,
         head::{HeadError, ResponseHead, find_end, is_token, parse_response},
         list_contains, write_decimal, write_headers,
@@ -143,7 +143,9 @@ impl<'a> ClientRequest<'a> {
             if len == 0 {
                 break;
             }
-            output.append_all(&[&base64(group.get(..len).unwrap_or_default())])?;
+            let mut text = [0; 4];
+            encode(group.get(..len).unwrap_or_default(), &mut text);
+            output.append_all(&[&text])?;
         }
         output.append_all(&[b"\r\n"])
     }
