@@ -116,7 +116,11 @@ impl Outbox {
 
     /// Nothing can be written any more: what is queued is given up.
     pub(crate) fn give_up(&mut self, why: ErrorKind) {
-        self.broken.get_or_insert(why);
+        // What came too late once would otherwise look as if it could be tried again.
+        self.broken.get_or_insert(match why {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => ErrorKind::BrokenPipe,
+            why => why,
+        });
         (self.start, self.end) = (0, 0);
     }
 
