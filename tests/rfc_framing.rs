@@ -477,6 +477,32 @@ fn rfc_064_unmasking_is_right_for_every_length_offset_and_cut() {
     }
 }
 
+/// The same as a sender: what is masked on the way into the output is what was meant.
+#[test]
+fn rfc_064_masking_is_right_for_every_length() {
+    let payload = pattern(70_000);
+    for len in (0..=130).chain([255, 256, 257, 1000, 65_535, 65_536, 70_000]) {
+        for start in 0..4_usize.min(payload.len() - len + 1) {
+            let payload = &payload[start..start + len];
+            let mut client = Case::of(Role::Client).end();
+            client
+                .send(|c, output| c.send_binary(payload, output))
+                .expect("it is open");
+            if len <= 125 {
+                client
+                    .send(|c, output| c.ping(payload, output))
+                    .expect("it is open");
+            }
+            let sent = client.take_frames();
+            assert!(
+                sent.iter()
+                    .all(|frame| frame.masked && frame.payload == payload)
+            );
+            assert_eq!(sent.len(), if len <= 125 { 2 } else { 1 });
+        }
+    }
+}
+
 /// §10.4 again: a length of 63 bits is no `usize` on 32 bits, and never becomes one: what is there
 /// flows, and what remains is counted in `u64`.
 #[test]
