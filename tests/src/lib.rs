@@ -46,3 +46,8 @@ pub use crate::{
     frames::{Frame, Frames, Keys},
     pair::{Pair, Split},
 };
+
+/// The examples of the workspace's README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

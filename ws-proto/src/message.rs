@@ -173,6 +173,9 @@ impl<B: Storage> Messages<B> {
     }
 
     /// Takes the first `n` bytes of what [`spare_mut`](Messages::spare_mut) returned as received.
+    ///
+    /// `output` has to have [`REPLY_ROOM`](crate::REPLY_ROOM) free. If it has not, nothing is
+    /// taken and the bytes stay where they are: flush, and call again with the same `n`.
     pub fn commit<C: Borrow<Config>>(
         &mut self,
         n: usize,

@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind, IoSlice, Write};
 
 use ws_proto::{
-    Output, Role,
-    frame::{FrameHeader, mask::MaskingKey},
+    Output, REPLY_ROOM, Role,
+    frame::{FrameHeader, header::MAX_HEADER, mask::MaskingKey},
 };
 
 use crate::keys::ThreadKeys;
@@ -108,9 +108,19 @@ impl Outbox {
         self.start == self.end
     }
 
+    /// The longest payload that fits into the empty buffer, with its header before it and the room
+    /// for replies behind.
+    pub(crate) fn longest_payload(&self) -> usize {
+        self.bytes.len().saturating_sub(REPLY_ROOM + MAX_HEADER)
+    }
+
     /// Nothing can be written any more: what is queued is given up.
     pub(crate) fn give_up(&mut self, why: ErrorKind) {
-        self.broken.get_or_insert(why);
+        // What came too late once would otherwise look as if it could be tried again.
+        self.broken.get_or_insert(match why {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => ErrorKind::BrokenPipe,
+            why => why,
+        });
         (self.start, self.end) = (0, 0);
     }
 

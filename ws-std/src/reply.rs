@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use ws_proto::{
-    CloseCode, Config, Connection, MessageKind, Output, REPLY_ROOM, SendError,
-    frame::header::MAX_HEADER,
-};
+use ws_proto::{CloseCode, Config, Connection, MessageKind, Output, SendError};
 
 use crate::{
     buffer::Outbox,
     error::{Error, Stage},
     message::MessageRef,
     transport::Transport,
-    websocket::{OUTPUT_BUFFER, send_error},
+    websocket::send_error,
 };
 
 /// The sending half, lent to the function of [`for_each`](crate::WebSocket::for_each). What is sent
@@ -85,8 +82,9 @@ impl<S: Transport> Reply<'_, S> {
     ///
     /// As [`WebSocket::send_fragment`](crate::WebSocket::send_fragment).
     pub fn send_fragment(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
-        while bytes.len() > MAX_FRAGMENT {
-            let (fragment, rest) = bytes.split_at(MAX_FRAGMENT);
+        let longest = self.outbox.longest_payload();
+        while bytes.len() > longest {
+            let (fragment, rest) = bytes.split_at(longest);
             self.append(|connection, output| connection.send_fragment(fragment, output))?;
             bytes = rest;
         }
@@ -99,7 +97,8 @@ impl<S: Transport> Reply<'_, S> {
     ///
     /// As [`WebSocket::finish`](crate::WebSocket::finish).
     pub fn finish(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let (before, last) = bytes.split_at(bytes.len().saturating_sub(MAX_FRAGMENT));
+        let (before, last) =
+            bytes.split_at(bytes.len().saturating_sub(self.outbox.longest_payload()));
         if !before.is_empty() {
             self.send_fragment(before)?;
         }
@@ -157,7 +156,7 @@ impl<S: Transport> Reply<'_, S> {
             return Err(refusal(error));
         }
         let payload = message.as_bytes();
-        if payload.len() <= MAX_FRAGMENT {
+        if payload.len() <= self.outbox.longest_payload() {
             return self.append(|connection, output| match message {
                 MessageRef::Text(text) => connection.send_text(text, output),
                 MessageRef::Binary(bytes) => connection.send_binary(bytes, output),
@@ -188,6 +187,3 @@ fn refusal(error: SendError) -> Error {
         SendError::Misuse(misuse) => Error::Misuse(misuse),
     }
 }
-
-/// The longest payload that fits into an empty buffer, with its header and the room for replies.
-const MAX_FRAGMENT: usize = OUTPUT_BUFFER - REPLY_ROOM - MAX_HEADER;

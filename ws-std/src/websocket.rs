@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ws_proto::{CloseCode, Config, Connection, MessageKind, Messages, Role, State, Want};
+use ws_proto::{
+    CloseCode, Config, Connection, MessageKind, Messages, REPLY_ROOM, Role, State, Want,
+};
 
 use self::end::End;
 pub(crate) use self::end::{LINGER, linger};
@@ -27,8 +29,11 @@ use crate::{
 };
 
 /// How large the receive buffer is, in bytes, unless a builder is told otherwise: 16 KiB, the
-/// longest HTTP head that is accepted. Four times as much makes pipelined messages of 20 bytes not
-/// measurably faster.
+/// longest HTTP head that is accepted. The send buffer is as large.
+///
+/// Four times as much made pipelined messages of 1 KiB a third cheaper (an echo over loopback, 64
+/// outstanding, 0.97 µs of CPU in place of 1.40), an idle connection 8 KiB larger, and nothing of
+/// 20 bytes, or sent one at a time, any different.
 pub const RECEIVE_BUFFER: usize = 16 << 10;
 
 /// One WebSocket connection on a blocking stream.
@@ -89,7 +94,8 @@ impl<S: Transport> WebSocket<S> {
         connection: Connection<Arc<Config>>,
         inbox: Inbox,
     ) -> Self {
-        let outbox = Outbox::new(connection.role(), OUTPUT_BUFFER);
+        // Replies to a whole receive buffer of echoes fit.
+        let outbox = Outbox::new(connection.role(), inbox.capacity() + REPLY_ROOM);
         Self {
             stream,
             connection,
@@ -366,10 +372,6 @@ pub(crate) fn send_error(error: io::Error) -> Error {
         Error::Io(error)
     }
 }
-
-/// Replies to a whole receive buffer of messages of 20 bytes fit: a masked one is as long as what it
-/// replies to.
-pub(crate) const OUTPUT_BUFFER: usize = RECEIVE_BUFFER + ws_proto::REPLY_ROOM;
 
 const _: fn() = || {
     fn is_send<T: Send>() {}

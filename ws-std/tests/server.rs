@@ -395,3 +395,31 @@ fn shutdown_does_not_wait_for_a_peer_that_has_gone() {
     assert_eq!(report.forced, 0);
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn peer_that_does_not_read_is_given_up_on() {
+    let (sender, receiver) = mpsc::channel();
+    let server = bind().send_timeout(Some(Duration::from_millis(50)));
+    let server = Running::start(server, move |socket| {
+        let payload = vec![0; 1 << 20];
+        loop {
+            if let Err(error) = socket.send_binary(&payload) {
+                sender.send(error).expect("the test listens");
+                return Ok(());
+            }
+        }
+    });
+    let mut tcp = server.tcp();
+    tcp.write_all(REQUEST).expect("written");
+    let error = receiver.recv_timeout(PATIENCE).expect("it gives up");
+    assert!(
+        matches!(error, Error::Timeout(ws_std::Stage::Send)),
+        "{error}"
+    );
+    let begun = Instant::now();
+    server.wait_idle();
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "no closing handshake"
+    );
+}

@@ -456,3 +456,18 @@ fn read_timeout_is_set_once_for_many_reads() {
     // A quarter of the heartbeat's 20 s.
     assert!((4900..=5000).contains(&timeout.as_millis()), "{timeout:?}");
 }
+
+/// The rest of a large message is not ours to keep: it cannot be sent later.
+#[test]
+fn large_message_that_times_out_in_the_middle_breaks_sending_but_not_receiving() {
+    let mut stream = Script::bytes(&masked(0x81, b"still here"));
+    stream.write_limit = Some(1000);
+    stream.fault = Some((3, ErrorKind::WouldBlock));
+    let mut socket = server(&mut stream);
+    let sent = socket.send_binary(&[0; 100_000]);
+    assert!(matches!(sent, Err(Error::Timeout(Stage::Send))));
+    let again = socket.send_text("x");
+    assert!(matches!(again, Err(Error::Io(error)) if error.kind() == ErrorKind::BrokenPipe));
+    assert_eq!(socket.recv().expect("a message"), text("still here"));
+    assert_eq!(socket.stream().writes.len(), 3, "nothing inside the frame");
+}

@@ -101,7 +101,7 @@ pub fn splits(bytes: &[u8]) {
     assert_eq!(conversation.play(AMPLE, &cuts), whole, "cut at {cuts:?}");
     let room = REPLY_ROOM + usize::from(choice >> 3);
     assert_eq!(conversation.play(room, &cuts), whole, "room {room}");
-    if received.len() < 512 {
+    if received.len() < 128 {
         let byte_by_byte: Outcome = conversation.play_in_pieces(room, 1);
         assert_eq!(byte_by_byte, whole, "byte by byte, room {room}");
     }

@@ -325,31 +325,22 @@ impl<C: Borrow<Config>> Connection<C> {
         overhead: usize,
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
-        // Judged before a key is drawn: a frame that is not sent costs no randomness. One check
-        // covers all that is written below.
-        let fits = |room: usize| {
-            let room = room.checked_sub(overhead);
-            room.is_some_and(|room| payload.len() <= room)
-        };
-        if !fits(output.room()) {
-            return Err(SendError::Full);
+        let payload_len = payload.len() as u64;
+        match self.role {
+            Role::Server => {
+                let header = FrameHeader {
+                    fin,
+                    rsv: 0,
+                    opcode,
+                    masking_key: None,
+                    payload_len,
+                };
+                Ok(write(&header, payload, overhead, output)?)
+            }
+            Role::Client => write_masked(fin, opcode, payload, overhead, output),
         }
-        let header = self.header(fin, opcode, payload.len() as u64, output)?;
-        let space = output.spare();
-        if !fits(space.len()) {
-            return Err(SendError::Full);
-        }
-        let space = header.write(space).ok_or(Full)?;
-        let body = space.get_mut(..payload.len()).ok_or(Full)?;
-        match header.masking_key {
-            None => copy(payload, body),
-            Some(key) => key.copy(payload, body),
-        }
-        output.advance(header.wire_len() + payload.len());
-        Ok(())
     }
 
-    #[inline]
     fn header(
         &self,
         fin: bool,
@@ -369,6 +360,60 @@ impl<C: Borrow<Config>> Connection<C> {
             payload_len,
         })
     }
+}
+
+/// Writes a client's frame. Inlined into the server's path it would slow that by half: 5.7 ns in
+/// place of 3.5 for 20 bytes.
+#[inline(never)]
+fn write_masked(
+    fin: bool,
+    opcode: Opcode,
+    payload: &[u8],
+    overhead: usize,
+    output: &mut Output<'_>,
+) -> Result<(), SendError> {
+    // Judged before a key is drawn: a frame that is not sent costs no randomness.
+    if !fits(payload, overhead, output.room()) {
+        return Err(SendError::Full);
+    }
+    let payload_len = payload.len() as u64;
+    let masking_key = Some(output.next_key().ok_or(Misuse::MissingMaskingKeys)?);
+    let header = FrameHeader {
+        fin,
+        rsv: 0,
+        opcode,
+        masking_key,
+        payload_len,
+    };
+    Ok(write(&header, payload, overhead, output)?)
+}
+
+/// Writes header and payload. One check covers all that is written.
+#[inline(always)]
+fn write(
+    header: &FrameHeader,
+    payload: &[u8],
+    overhead: usize,
+    output: &mut Output<'_>,
+) -> Result<(), Full> {
+    let space = output.spare();
+    if !fits(payload, overhead, space.len()) {
+        return Err(Full);
+    }
+    let space = header.write(space).ok_or(Full)?;
+    let body = space.get_mut(..payload.len()).ok_or(Full)?;
+    match header.masking_key {
+        None => copy(payload, body),
+        Some(key) => key.copy(payload, body),
+    }
+    output.advance(header.wire_len() + payload.len());
+    Ok(())
+}
+
+#[inline]
+fn fits(payload: &[u8], overhead: usize, room: usize) -> bool {
+    room.checked_sub(overhead)
+        .is_some_and(|room| payload.len() <= room)
 }
 
 /// The room that a send needs beyond its payload: the longest header, and what it leaves free.

@@ -82,16 +82,16 @@ pub fn find_end(
         return Err(HeadError::InvalidStartLine);
     }
     let window = input.get(..max_head).unwrap_or(input);
-    let end = find_empty_line(window, scanned)?;
-    let seen = end.unwrap_or(window.len());
+    // Before what may be wrong behind it: the fault that is named is the first there is, however
+    // the head was cut.
     let bound = max_start_line.saturating_add(LINE_END);
     if scanned < bound
-        && let Some(start) = input.get(..bound)
-        && seen >= bound
+        && let Some(start) = window.get(..bound)
         && !start.contains(&b'\n')
     {
         return Err(HeadError::StartLineTooLong);
     }
+    let end = find_empty_line(window, scanned)?;
     if end.is_none() && input.len() >= max_head {
         return Err(HeadError::TooLong);
     }

@@ -76,11 +76,11 @@ where
                 CloseCode::INTERNAL_ERROR
             }
         };
-        if socket.state() == State::Open {
-            // A handler may have left a message unfinished; a control frame may pass it.
-            let _ = socket.close(code, "");
+        // A handler may have left a message unfinished; a control frame may pass it. Where not even
+        // that can be written there is no answer to wait for.
+        if socket.state() != State::Open || socket.close(code, "").is_ok() {
+            let _ = socket.wait_closed();
         }
-        let _ = socket.wait_closed();
     }
 }
 

@@ -25,6 +25,9 @@ pub(crate) struct Echo {
     /// Most fragments of a message
     #[arg(long, value_name = "N", default_value_t = 4096)]
     max_fragments: u64,
+    /// Receive buffer of each connection, in bytes
+    #[arg(long, value_name = "N", default_value_t = 64 << 10)]
+    receive_buffer: usize,
     /// Subprotocol to support; the one named first is preferred
     #[arg(long = "subprotocol", value_name = "NAME")]
     subprotocols: Vec<String>,
@@ -45,7 +48,9 @@ impl Echo {
         let mut config = Config::new();
         config.limits.max_message = Limit::At(self.max_message);
         config.limits.max_fragments = Limit::At(self.max_fragments);
-        let mut server = Server::bind(&self.listen)?.config(config);
+        let mut server = Server::bind(&self.listen)?
+            .config(config)
+            .receive_buffer(self.receive_buffer);
         for name in &self.subprotocols {
             server = server.subprotocol(name);
         }
