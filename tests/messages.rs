@@ -57,8 +57,14 @@ fn vec_grows_with_what_arrives_and_never_by_what_is_declared() {
     let event = messages.receive(&mut connection, &mut &mut bytes[..], &mut output);
     assert_eq!(event, None);
     assert_eq!(messages.len(), 1000);
-    let spare = messages.spare_mut(&connection).map(|spare| spare.len());
-    assert_eq!(spare, Some(64 << 10), "memory in steps, not a tebibyte");
+    let spare = messages
+        .spare_mut(&connection, usize::MAX)
+        .map(|spare| spare.len());
+    assert_eq!(
+        spare,
+        Some(1 << 10),
+        "as much as has arrived, not a tebibyte"
+    );
 }
 
 #[test]
@@ -135,7 +141,7 @@ fn closed_is_reported_after_a_failure_inside_a_large_frame() {
     assert_eq!(failed, Some(Event::Failed(Violation::PolicyViolation)));
 
     let mut closed = false;
-    if let Some(spare) = messages.spare_mut(&connection) {
+    if let Some(spare) = messages.spare_mut(&connection, usize::MAX) {
         let n = spare.len();
         closed |= matches!(
             messages.commit(n, &mut connection, &mut output),
@@ -319,7 +325,7 @@ impl<B: Storage> Reader<B> {
     /// Reads as much of `bytes` as there is spare memory for; the rest.
     fn take_directly<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
         while !bytes.is_empty()
-            && let Some(spare) = self.messages.spare_mut(&self.connection)
+            && let Some(spare) = self.messages.spare_mut(&self.connection, self.memory.len())
         {
             let n = spare.len().min(bytes.len());
             let (now, rest) = bytes.split_at(n);
@@ -337,4 +343,24 @@ impl<B: Storage> Reader<B> {
         }
         bytes
     }
+}
+
+/// Bytes that were read into memory which nobody takes would be lost.
+#[test]
+fn no_memory_is_lent_while_a_reply_would_find_no_room() {
+    let mut connection = Connection::server(Config::new());
+    let mut messages = Messages::new(vec![0; 4096]);
+    let mut bytes = Frames::of(Role::Client).binary([7; 1000]).take();
+    let mut memory = [0; REPLY_ROOM];
+    let mut output = Output::new(&mut memory);
+    let mut head = &mut bytes[..100];
+    assert_eq!(
+        messages.receive(&mut connection, &mut head, &mut output),
+        None
+    );
+    assert_eq!(messages.spare_mut(&connection, REPLY_ROOM - 1), None);
+    let spare = messages.spare_mut(&connection, REPLY_ROOM);
+    assert_eq!(spare.map(|spare| spare.len()), Some(1000 - 92));
+    let event = messages.commit(1000 - 92, &mut connection, &mut output);
+    assert!(matches!(event, Some(Event::Binary(bytes)) if bytes.len() == 1000));
 }

@@ -1,7 +1,8 @@
 //! RFC 6455 §5.5.2 and §5.5.3, rows 76 to 80 of the checklist: Ping and Pong.
 
 use ws_proto::{
-    Config, Connection, Event, Output, REPLY_ROOM, Reply, Role, Timeout, Timeouts, Violation, Want,
+    Config, Connection, Event, Output, REPLY_ROOM, Reply, Role, SEND_ROOM, Timeout, Timeouts,
+    Violation, Want,
     frame::Opcode::{self, Ping, Pong},
 };
 use ws_tests::{
@@ -64,7 +65,7 @@ fn rfc_076_ping_behind_close_is_not_answered() {
 #[test]
 fn rfc_076_pong_needs_not_wait_for_queued_data() {
     let mut server = Connection::server(Config::new());
-    let mut queue = vec![0; (1 << 20) + 14 + REPLY_ROOM];
+    let mut queue = vec![0; (1 << 20) + SEND_ROOM];
     let mut queued = Output::new(&mut queue);
     server
         .send_binary(&pattern(1 << 20), &mut queued)

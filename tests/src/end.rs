@@ -1,8 +1,8 @@
 //! One end: a connection, its buffers, and an application that follows a script.
 
 use ws_proto::{
-    Chunk, CloseCode, Config, Connection, Event, Extensions, MessageKind, Output, REPLY_ROOM, Role,
-    SendError, State, Violation, Want,
+    Chunk, CloseCode, Config, Connection, Event, Extensions, MessageKind, Output, REPLY_ROOM,
+    Reply, Role, SendError, State, Violation, Want,
 };
 
 use crate::{
@@ -248,7 +248,10 @@ impl<R: Record> End<R> {
             (Want::Input, None) => {}
             (want, event) => panic!("it wants {want:?}, and reports {event:?}"),
         }
-        let discards = self.is_closed();
+        // What is behind the peer's Close is nobody's.
+        let owes_close = self.connection.config().close == Reply::Manual
+            && self.connection.state() == State::Closing;
+        let discards = self.is_closed() || owes_close;
         assert!(
             input.len() == unread || discards,
             "it takes input for nothing"

@@ -13,11 +13,8 @@ use std::{
 };
 
 use ws_proto::{
-    CloseCode, Config, Event, MaskingKeys, Messages, Output, REPLY_ROOM, SendError, State, Want,
+    CloseCode, Config, Event, MaskingKeys, Messages, Output, SEND_ROOM, SendError, State, Want,
 };
-
-/// A frame's header takes at most this much in front of its payload.
-const MAX_HEADER: usize = 14;
 
 /// What a turn came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +223,7 @@ impl<C: Borrow<Config>> Sender<C> {
         call: impl FnOnce(&mut ws_proto::Connection<C>, &mut Output<'_>) -> T,
     ) -> T {
         let start = self.queue.len();
-        self.queue.resize(start + len + MAX_HEADER + REPLY_ROOM, 0);
+        self.queue.resize(start + len + SEND_ROOM, 0);
         let mut output = match &mut self.keys {
             Some(keys) => Output::masked(&mut self.queue, &mut **keys),
             None => Output::new(&mut self.queue),

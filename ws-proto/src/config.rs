@@ -95,7 +95,7 @@ pub struct Timeouts {
     pub pong: Timeout,
     /// Pings that may fail in a row before the connection does. Default 1; 0 counts as 1.
     pub max_ping_failures: u8,
-    /// Without a byte from the peer. Default 120 s, as uWebSockets; while the heartbeat runs it
+    /// Without a whole control frame or any payload from the peer. Default 120 s, as uWebSockets; while the heartbeat runs it
     /// never fires on a live peer.
     pub idle: Timeout,
     /// From our Close to the peer's. Default 10 s, as Python `websockets`.

@@ -77,6 +77,8 @@ impl Violation {
             Self::MessageTooBig => CloseCode::MESSAGE_TOO_BIG,
             Self::TooManyFragments | Self::PolicyViolation => CloseCode::POLICY_VIOLATION,
             Self::UnsupportedData => CloseCode::UNSUPPORTED_DATA,
+            // As Python `websockets` and others from both roles, although a client may not begin to
+            // close with 1011 of its own will.
             Self::PingTimeout => CloseCode::INTERNAL_ERROR,
             Self::IdleTimeout => CloseCode::GOING_AWAY,
         }
@@ -207,4 +209,4 @@ impl core::error::Error for Full {}
 // Errors travel in registers.
 const _: () = assert!(size_of::<Violation>() == 1);
 const _: () = assert!(size_of::<Misuse>() == 1);
-const _: () = assert!(size_of::<SendError>() <= 8);
+const _: () = assert!(size_of::<SendError>() == 1);

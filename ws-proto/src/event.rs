@@ -52,7 +52,7 @@ pub struct Closed {
     /// [`NO_STATUS`](CloseCode::NO_STATUS) if that had none, [`ABNORMAL`](CloseCode::ABNORMAL) if
     /// there was no Close frame.
     pub code: CloseCode,
-    /// Both ends sent a Close frame.
+    /// Both ends sent a Close frame, and no rule was broken.
     pub clean: bool,
 }
 
@@ -82,9 +82,12 @@ pub enum Event<'b> {
     },
     /// The peer broke a rule; the Close frame that says so is in the output. No data follows.
     Failed(Violation),
-    /// The end, reported once: nothing more is awaited from the transport. Flush the output and
-    /// close it.
+    /// The end, reported once: nothing more is awaited from the transport. Flush the output, end the
+    /// sending side of the transport, and read on for a moment before closing it: a transport closed
+    /// with input unread may take our last frames away from the peer (RFC 6455 §7.1.1).
     Closed(Closed),
 }
 
 const _: () = assert!(size_of::<Event<'_>>() <= 40);
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Event<'_>>() == 32);

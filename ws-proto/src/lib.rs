@@ -25,7 +25,7 @@ pub mod utf8;
 pub use crate::{
     close::CloseCode,
     config::{Config, Limit, Limits, Reply, Timeout, Timeouts},
-    connection::{Connection, Prepared, State, Want},
+    connection::{Connection, Prepared, SEND_ROOM, State, Want},
     error::{Full, Misuse, SendError, Violation},
     event::{Chunk, Closed, Event, Initiator, MessageKind},
     extension::Extensions,
@@ -37,5 +37,6 @@ pub use crate::{
 };
 
 /// The room in an [`Output`] that suffices for the reply to anything received: 131 bytes, a masked
-/// control frame of 125. Sends leave it free, so that two ends of ours never starve each other.
+/// control frame of 125. Sends leave it free, so that two ends of ours never starve each other; see
+/// [`SEND_ROOM`].
 pub const REPLY_ROOM: usize = frame::header::MAX_CONTROL_FRAME;

@@ -8,8 +8,9 @@
 use core::borrow::Borrow;
 
 use crate::{
+    REPLY_ROOM,
     config::Config,
-    connection::{Connection, Want},
+    connection::{Connection, State, Want},
     error::Violation,
     event::{Chunk, Event, MessageKind},
     output::{Output, copy},
@@ -99,7 +100,9 @@ impl<B: Storage> Messages<B> {
         input: &mut &'b mut [u8],
         output: &mut Output<'_>,
     ) -> Option<Event<'m>> {
-        if let Some(violation) = self.failed.take() {
+        if let Some(violation) = self.failed.take()
+            && connection.state() != State::Closed
+        {
             return Some(Event::Failed(violation));
         }
         loop {
@@ -145,23 +148,26 @@ impl<B: Storage> Messages<B> {
                 _ => None,
             };
         }
-        if self.failed.is_some() {
+        if self.failed.is_some() && connection.state() != State::Closed {
             return Want::Event;
         }
         connection.wants(input, output.room())
     }
 
     /// The memory that the rest of the current frame may be read into, straight from the transport:
-    /// not longer than that rest, and `None` when no message is being put together or the storage
-    /// cannot grow. What was read is told by [`commit`](Messages::commit).
+    /// not longer than that rest, and `None` when no message is being put together, the storage
+    /// cannot grow, or `room`, what is free in the output, is less than
+    /// [`REPLY_ROOM`](crate::REPLY_ROOM). What was read is told by [`commit`](Messages::commit).
     ///
     /// Only where the input is empty: its bytes come first.
     pub fn spare_mut<C: Borrow<Config>>(
         &mut self,
         connection: &Connection<C>,
+        room: usize,
     ) -> Option<&mut [u8]> {
-        const STEP: usize = 64 << 10;
-        if connection.next_is_compressed(&[]) || self.failed.is_some() {
+        // Memory follows what has arrived, at most twice that, and never what a header declares.
+        const STEP: usize = 1 << 10;
+        if connection.next_is_compressed(&[]) || self.failed.is_some() || room < REPLY_ROOM {
             return None;
         }
         let remaining = usize::try_from(connection.payload_remaining()).unwrap_or(usize::MAX);
@@ -173,9 +179,7 @@ impl<B: Storage> Messages<B> {
     }
 
     /// Takes the first `n` bytes of what [`spare_mut`](Messages::spare_mut) returned as received.
-    ///
-    /// `output` has to have [`REPLY_ROOM`](crate::REPLY_ROOM) free. If it has not, nothing is
-    /// taken and the bytes stay where they are: flush, and call again with the same `n`.
+    /// `output` still has the room that was told there.
     pub fn commit<C: Borrow<Config>>(
         &mut self,
         n: usize,
@@ -200,6 +204,11 @@ impl<B: Storage> Messages<B> {
         if self.len == 0 {
             self.storage.shrink();
         }
+    }
+
+    /// The storage, for other use.
+    pub fn into_storage(self) -> B {
+        self.storage
     }
 
     /// The length in bytes of what is stored of a message that is not whole yet.

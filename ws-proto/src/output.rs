@@ -31,8 +31,9 @@ impl<F: FnMut() -> [u8; 4]> MaskingKeys for F {
 ///
 /// # Buffers
 ///
-/// 131 bytes ([`REPLY_ROOM`](crate::REPLY_ROOM)) always suffice for the reply to what is received;
-/// sends leave that much free. An output of `n` bytes thus takes a message of `n` - 145 bytes.
+/// 131 bytes ([`REPLY_ROOM`](crate::REPLY_ROOM)) always suffice for the reply to what is received.
+/// Sends leave that much free, and 10 more for a ping of the heartbeat. An output of `n` bytes thus
+/// takes a message of `n` - 155 bytes.
 ///
 /// ```
 /// use ws_proto::Output;
@@ -49,7 +50,8 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// An empty output of a server.
+    /// An empty output of a server. On a client nothing can be written to it, neither sends nor
+    /// replies.
     #[inline]
     pub fn new(buffer: &'a mut [u8]) -> Self {
         Self {

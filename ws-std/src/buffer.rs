@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind, IoSlice, Write};
 
 use ws_proto::{
-    Output, REPLY_ROOM, Role,
-    frame::{FrameHeader, header::MAX_HEADER, mask::MaskingKey},
+    Output, Role, SEND_ROOM,
+    frame::{FrameHeader, mask::MaskingKey},
 };
 
 use crate::keys::ThreadKeys;
@@ -111,7 +111,7 @@ impl Outbox {
     /// The longest payload that fits into the empty buffer, with its header before it and the room
     /// for replies behind.
     pub(crate) fn longest_payload(&self) -> usize {
-        self.bytes.len().saturating_sub(REPLY_ROOM + MAX_HEADER)
+        self.bytes.len().saturating_sub(SEND_ROOM)
     }
 
     /// Nothing can be written any more: what is queued is given up.

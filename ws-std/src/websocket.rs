@@ -12,7 +12,7 @@ use std::{
 };
 
 use ws_proto::{
-    CloseCode, Config, Connection, MessageKind, Messages, REPLY_ROOM, Role, State, Want,
+    CloseCode, Config, Connection, MessageKind, Messages, Role, SEND_ROOM, State, Want,
 };
 
 use self::end::End;
@@ -95,7 +95,7 @@ impl<S: Transport> WebSocket<S> {
         inbox: Inbox,
     ) -> Self {
         // Replies to a whole receive buffer of echoes fit.
-        let outbox = Outbox::new(connection.role(), inbox.capacity() + REPLY_ROOM);
+        let outbox = Outbox::new(connection.role(), inbox.capacity() + SEND_ROOM);
         Self {
             stream,
             connection,

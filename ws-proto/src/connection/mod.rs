@@ -34,7 +34,10 @@ mod timer;
 use core::borrow::Borrow;
 
 use self::{receive::Incoming, send::Outgoing, timer::Timers};
-pub use self::{receive::Want, send::Prepared};
+pub use self::{
+    receive::Want,
+    send::{Prepared, SEND_ROOM},
+};
 use crate::{
     close::CloseCode,
     config::{Config, Reply},
@@ -111,6 +114,8 @@ pub struct Connection<C = &'static Config> {
 
 const _: () = assert!(size_of::<Incoming>() <= 48);
 const _: () = assert!(size_of::<Connection>() <= 96);
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Connection>() == 96);
 
 impl<C: Borrow<Config>> Connection<C> {
     /// An open connection, its opening handshake done elsewhere: by HTTP/2 (RFC 8441), by an
@@ -145,7 +150,8 @@ impl<C: Borrow<Config>> Connection<C> {
 
     /// Tells that the transport has ended: nothing will be presented to
     /// [`receive`](Connection::receive) any more. It reports [`Event::Closed`], unless that was
-    /// reported before.
+    /// reported before. A failure that [`receive`](Connection::receive) was about to report is then
+    /// known by [`violation`](Connection::violation) only.
     ///
     /// The end is clean only after both Close frames (RFC 6455 §7.1.4). Call it when all that came
     /// before has been received; [`is_inside_message`](Connection::is_inside_message) and bytes that
@@ -191,6 +197,11 @@ impl<C: Borrow<Config>> Connection<C> {
     /// Which end this is.
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// The extensions that were agreed on.
+    pub fn extensions(&self) -> Extensions {
+        self.extensions
     }
 
     /// The configuration it is held to.
@@ -239,8 +250,10 @@ impl<C: Borrow<Config>> Connection<C> {
                 // RFC 6455 §5.5.1: "When sending a Close frame in response, the endpoint typically
                 // echos the status code it received."
                 let echo = payload.get(..2).unwrap_or_default();
-                let _ = self.write_control(Opcode::Close, echo, output);
+                let written = self.write_control(Opcode::Close, echo, output);
+                debug_assert!(written.is_ok(), "a client's output has masking keys");
                 self.both_closed();
+                self.closed.clean = written.is_ok();
             }
             Lifecycle::Open => self.lifecycle = Lifecycle::OweClose,
             _ => self.both_closed(),

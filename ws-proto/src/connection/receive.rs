@@ -87,7 +87,8 @@ impl<C: Borrow<Config>> Connection<C> {
     /// frame (130 bytes), or anything if room is what it needs; it is to be presented again with
     /// more behind it. The payload of data frames is unmasked in place and handed out as it comes.
     ///
-    /// After [`Event::Closed`] it discards its input.
+    /// After [`Event::Closed`], and while the answer to the peer's Close is the caller's to send, it
+    /// discards its input.
     #[inline]
     pub fn receive<'b>(
         &mut self,
@@ -197,9 +198,9 @@ impl<C: Borrow<Config>> Connection<C> {
             _ => return None,
         };
         let header_len = len_end + mask_len;
-        if input.len() < header_len + len
-            || !self.config.borrow().limits.max_message.allows(len as u64)
-        {
+        // Subtracted, because the sum does not fit where `usize` has 16 bits.
+        let here = input.len().checked_sub(header_len)?;
+        if here < len || !self.config.borrow().limits.max_message.allows(len as u64) {
             return None;
         }
         let key = input.get(len_end..)?.first_chunk().copied();
@@ -266,11 +267,13 @@ impl<C: Borrow<Config>> Connection<C> {
             (Lifecycle::AwaitEnd, _) if !input.is_empty() => return Some(self.report_closed()),
             (Lifecycle::Open, _) if output.room() < REPLY_ROOM => return None,
             (Lifecycle::Open | Lifecycle::AwaitClose, _) => {}
-            (Lifecycle::Closed, _) => {
+            // RFC 6455 §1.4: "after receiving a control frame indicating the connection should be
+            // closed, a peer discards any further data received."
+            (Lifecycle::Closed | Lifecycle::OweClose, _) => {
                 *input = &mut [];
                 return None;
             }
-            (Lifecycle::AwaitEnd | Lifecycle::OweClose, _) => return None,
+            (Lifecycle::AwaitEnd, _) => return None,
         }
         match self.incoming.expect {
             Expect::Payload {

@@ -56,9 +56,12 @@ impl<C: Borrow<Config>> Connection<C> {
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`] when `output` has not room for the frame and [`REPLY_ROOM`] behind it;
+    /// [`SendError::Full`] when `output` has not room for the frame and 141 bytes behind it, which are
+    /// kept for replies and the heartbeat;
     /// [`SendError::Closing`] after our Close; [`Misuse::MessageInProgress`] between
-    /// [`begin`](Self::begin) and [`finish`](Self::finish). Nothing is written then.
+    /// [`begin`](Self::begin) and [`finish`](Self::finish); [`Misuse::MissingMaskingKeys`] on a
+    /// client whose output is not [masked](Output::masked), as with every other send. Nothing is
+    /// written then.
     #[inline]
     pub fn send_text(&mut self, text: &str, output: &mut Output<'_>) -> Result<(), SendError> {
         self.send_message(Opcode::Text, text.as_bytes(), output)
@@ -89,7 +92,7 @@ impl<C: Borrow<Config>> Connection<C> {
             return self.send_message(prepared.kind.into(), prepared.payload(), output);
         }
         self.may_send_message()?;
-        let room = output.room().checked_sub(REPLY_ROOM).ok_or(Full)?;
+        let room = output.room().checked_sub(RESERVE).ok_or(Full)?;
         if room < prepared.frame.len() {
             return Err(SendError::Full);
         }
@@ -177,7 +180,8 @@ impl<C: Borrow<Config>> Connection<C> {
     /// # Errors
     ///
     /// [`SendError::Full`], [`SendError::Closing`], [`Misuse::InvalidCloseCode`] when `code` must
-    /// not be sent by this role, or [`Misuse::CloseReasonTooLong`] over 123 bytes.
+    /// not be sent by this role, or [`Misuse::CloseReasonTooLong`] over 123 bytes. An answer may have
+    /// the code that was received, [`CloseCode::NO_STATUS`] for an empty frame included.
     pub fn close(
         &mut self,
         code: CloseCode,
@@ -185,13 +189,20 @@ impl<C: Borrow<Config>> Connection<C> {
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
         self.may_send()?;
-        if !code.may_be_sent_by(self.role) {
-            return Err(Misuse::InvalidCloseCode.into());
-        }
         if reason.len() > MAX_REASON {
             return Err(Misuse::CloseReasonTooLong.into());
         }
-        self.write_close(code, reason, output)?;
+        // An answer may echo whatever was received.
+        let is_answer = self.lifecycle == Lifecycle::OweClose;
+        match code {
+            CloseCode::NO_STATUS if is_answer && reason.is_empty() => {
+                self.write_control(Opcode::Close, b"", output)?;
+            }
+            _ if code.may_be_sent_by(self.role) || is_answer && code.is_valid_on_wire() => {
+                self.write_close(code, reason, output)?;
+            }
+            _ => return Err(Misuse::InvalidCloseCode.into()),
+        }
         self.close_sent();
         Ok(())
     }
@@ -226,7 +237,7 @@ impl<C: Borrow<Config>> Connection<C> {
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
         self.may_send_message()?;
-        self.write_frame(true, opcode, payload, SEND_OVERHEAD, output)
+        self.write_frame(true, opcode, payload, SEND_ROOM, output)
     }
 
     fn send_part(
@@ -246,7 +257,7 @@ impl<C: Borrow<Config>> Connection<C> {
         if kind == MessageKind::Text && (utf8.take(bytes).is_err() || fin && !utf8.is_boundary()) {
             return Err(Misuse::InvalidUtf8.into());
         }
-        self.write_frame(fin, opcode, bytes, SEND_OVERHEAD, output)?;
+        self.write_frame(fin, opcode, bytes, SEND_ROOM, output)?;
         let message = if fin {
             Message::Idle
         } else {
@@ -267,7 +278,19 @@ impl<C: Borrow<Config>> Connection<C> {
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(Misuse::ControlPayloadTooLong.into());
         }
-        self.write_frame(true, opcode, payload, SEND_OVERHEAD, output)
+        self.write_frame(true, opcode, payload, CONTROL_ROOM, output)
+    }
+
+    /// Sends the heartbeat's ping, into the room that other sends leave it.
+    pub(super) fn send_heartbeat(
+        &mut self,
+        sequence: u32,
+        output: &mut Output<'_>,
+    ) -> Result<(), SendError> {
+        self.may_send()?;
+        let payload = sequence.to_be_bytes();
+        const OVERHEAD: usize = CONTROL_HEADER + REPLY_ROOM;
+        self.write_frame(true, Opcode::Ping, &payload, OVERHEAD, output)
     }
 
     /// RFC 6455 §5.5.1: "The application MUST NOT send any more data frames after sending a Close
@@ -311,8 +334,7 @@ impl<C: Borrow<Config>> Connection<C> {
         payload: &[u8],
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
-        const HEADER: usize = MAX_CONTROL_FRAME - MAX_CONTROL_PAYLOAD;
-        self.write_frame(true, opcode, payload, HEADER, output)
+        self.write_frame(true, opcode, payload, CONTROL_HEADER, output)
     }
 
     /// Writes a frame, if there is room for its payload and `overhead`.
@@ -416,8 +438,18 @@ fn fits(payload: &[u8], overhead: usize, room: usize) -> bool {
         .is_some_and(|room| payload.len() <= room)
 }
 
-/// The room that a send needs beyond its payload: the longest header, and what it leaves free.
-const SEND_OVERHEAD: usize = MAX_HEADER + REPLY_ROOM;
+/// The longest header of a control frame.
+const CONTROL_HEADER: usize = MAX_CONTROL_FRAME - MAX_CONTROL_PAYLOAD;
+/// A ping of the heartbeat.
+const HEARTBEAT: usize = CONTROL_HEADER + size_of::<u32>();
+/// What sends leave free: for replies, so that two ends never starve each other, and for the
+/// heartbeat, which a peer that reads slowly must be asked all the same.
+const RESERVE: usize = REPLY_ROOM + HEARTBEAT;
+/// The room that a control frame needs beyond its payload.
+const CONTROL_ROOM: usize = CONTROL_HEADER + RESERVE;
+/// The room that a message in one frame needs beyond its payload: 155 bytes, for the longest header
+/// and what is left free for replies and the heartbeat.
+pub const SEND_ROOM: usize = MAX_HEADER + RESERVE;
 
 /// A message encoded once, to be sent to many connections.
 ///
@@ -483,6 +515,29 @@ impl<'a> Prepared<'a> {
         })
     }
 
+    /// A frame that was encoded before, such as [`as_bytes`](Self::as_bytes) of another, kept in an
+    /// `Arc<[u8]>`; `None` if it is not one unmasked message, whole and alone.
+    pub fn from_bytes(frame: &'a [u8]) -> Option<Self> {
+        let (header, header_len) = FrameHeader::parse(frame).ok()??;
+        let kind = match header.opcode {
+            Opcode::Text => MessageKind::Text,
+            Opcode::Binary => MessageKind::Binary,
+            _ => return None,
+        };
+        let payload = frame.get(header_len..)?;
+        let is_whole = header.fin
+            && header.rsv == 0
+            && header.masking_key.is_none()
+            && header.payload_len == payload.len() as u64
+            && (kind == MessageKind::Binary || core::str::from_utf8(payload).is_ok());
+        let header_len = header_len as u8;
+        is_whole.then_some(Self {
+            kind,
+            frame,
+            header_len,
+        })
+    }
+
     /// The frame as a server sends it.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.frame
@@ -504,7 +559,7 @@ impl<'a> Prepared<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
+    use crate::{config::Reply, event::Event};
 
     /// RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
     /// response". `receive` asks for `REPLY_ROOM`, so that must be enough.
@@ -527,5 +582,68 @@ mod tests {
         let event = client.receive(&mut &mut ping[..], &mut output);
         assert_eq!(event, Some(Event::Ping(&[b'x'; MAX_CONTROL_PAYLOAD])));
         assert_eq!(output.len(), MAX_CONTROL_FRAME);
+    }
+
+    /// RFC 6455 §5.5.1: "the endpoint typically echos the status code it received."
+    #[test]
+    fn answer_to_a_close_may_be_its_echo() {
+        let table: [(&mut [u8], CloseCode, &[u8]); 2] = [
+            (
+                &mut { *b"\x88\x02\x03\xf3" },
+                CloseCode::INTERNAL_ERROR,
+                b"\x88\x82\0\0\0\0\x03\xf3",
+            ),
+            (
+                &mut { *b"\x88\x00" },
+                CloseCode::NO_STATUS,
+                b"\x88\x80\0\0\0\0",
+            ),
+        ];
+        for (mut close, code, echo) in table {
+            let config = Config {
+                close: Reply::Manual,
+                ..Config::new()
+            };
+            let mut client = Connection::client(config);
+            let (mut buffer, mut keys) = ([0; 256], || [0; 4]);
+            let mut output = Output::masked(&mut buffer, &mut keys);
+            let refused = Err(Misuse::InvalidCloseCode.into());
+            assert_eq!(
+                client.close(code, "", &mut output),
+                refused,
+                "not an answer yet"
+            );
+            let event = client.receive(&mut close, &mut output);
+            assert_eq!(event, Some(Event::Close { code, reason: "" }));
+            assert_eq!(client.close(code, "", &mut output), Ok(()));
+            assert_eq!(output.written(), echo);
+        }
+    }
+
+    #[test]
+    fn prepared_frames_are_whole_messages() {
+        let mut memory = [0; 16];
+        let news = Prepared::text("news", &mut memory).expect("it fits");
+        let again = Prepared::from_bytes(news.as_bytes()).expect("it is one");
+        assert_eq!(
+            (again.kind(), again.payload()),
+            (MessageKind::Text, &b"news"[..])
+        );
+        let wrong: [&[u8]; 7] = [
+            b"",
+            b"\x81\x05news",
+            b"\x81\x03news",
+            b"\x01\x04news",
+            b"\x89\x04news",
+            b"\x81\x84\0\0\0\0news",
+            b"\x81\x01\xff",
+        ];
+        for frame in wrong {
+            assert!(
+                Prepared::from_bytes(frame).is_none(),
+                "{}",
+                frame.escape_ascii()
+            );
+        }
     }
 }

@@ -198,10 +198,13 @@ impl<C: Borrow<Config>> Connection<C> {
         if due && self.timers.ping == Ping::Answered {
             let sequence = self.timers.sequence.wrapping_add(1);
             // Without room the ping waits for the next tick.
-            if self.ping(&sequence.to_be_bytes(), output).is_ok() {
+            if self.send_heartbeat(sequence, output).is_ok() {
                 self.timers.sequence = sequence;
                 self.timers.since = now;
-                self.timers.ping = Ping::Outstanding;
+                // Where no Pong is waited for, the heartbeat only keeps the path open.
+                if timeouts.pong != Timeout::Never {
+                    self.timers.ping = Ping::Outstanding;
+                }
             }
         }
         None
@@ -379,6 +382,37 @@ mod tests {
             clean: true,
         };
         assert_eq!(event, Some((2005, Event::Closed(closed))));
+    }
+
+    /// A sender that fills its output to the brim must not silence its own heartbeat.
+    #[test]
+    fn heartbeat_finds_room_beside_a_busy_sender() {
+        for role in [crate::Role::Server, crate::Role::Client] {
+            let mut connection =
+                Connection::established(role, crate::Extensions::NONE, config(PING));
+            let mut buffer = [0; 256];
+            let mut key = || [1, 2, 3, 4];
+            let mut output = Output::masked(&mut buffer, &mut key);
+            assert_eq!(connection.handle_timeout(0, &mut output), None);
+            while connection.send_binary(b"x", &mut output).is_ok() {}
+            while connection.ping(b"", &mut output).is_ok() {}
+            let before = output.len();
+            assert_eq!(connection.handle_timeout(1000, &mut output), None);
+            assert!(output.len() > before, "{role:?} sent its ping");
+            assert!(output.room() >= crate::REPLY_ROOM);
+        }
+    }
+
+    #[test]
+    fn heartbeat_without_a_pong_timeout_keeps_beating() {
+        let timeouts = Timeouts {
+            pong: Timeout::Never,
+            ..PING
+        };
+        let mut connection = Connection::server(config(timeouts));
+        let mut buffer = [0; 512];
+        let (event, written) = run(&mut connection, 10_500, &mut buffer);
+        assert_eq!((event, written), (None, 10 * 6));
     }
 
     #[test]

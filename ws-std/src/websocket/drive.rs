@@ -121,7 +121,8 @@ impl<S: Transport> WebSocket<S> {
         let is_large = self.inbox.is_empty()
             && self.connection.payload_remaining() >= self.inbox.capacity() as u64;
         let spare = if is_large {
-            self.messages.spare_mut(&self.connection)
+            self.messages
+                .spare_mut(&self.connection, self.outbox.room())
         } else {
             None
         };

@@ -5,7 +5,8 @@
 
 use rt::Memory;
 use ws_proto::{
-    Config, Connection, Event, Limit, Limits, Messages, Output, ServerHandshake, Timeouts,
+    Config, Connection, Event, Limit, Limits, Messages, Output, SEND_ROOM, ServerHandshake,
+    Timeouts,
     handshake::{Acceptance, EMPTY_HEADER, HandshakeError, Upgrade},
 };
 
@@ -24,8 +25,8 @@ const INPUT_LEN: usize = 1024;
 
 static INPUT: Memory<INPUT_LEN> = Memory::new();
 static STORAGE: Memory<4096> = Memory::new();
-/// A message, its header, and the room that sends leave free.
-static OUTPUT: Memory<{ 4096 + 145 }> = Memory::new();
+/// A message, and what its send needs beyond it.
+static OUTPUT: Memory<{ 4096 + SEND_ROOM }> = Memory::new();
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -259,6 +259,8 @@ fn establish(machine: &mut Machine, _: &mut Output<'_>) {
     let bits = machine.program.byte();
     let config = if bits & 1 == 0 { &CONFIG } else { &STRICT };
     machine.lent = usize::from(u16::from_be_bytes(machine.program.array()));
+    let messages = core::mem::replace(&mut machine.messages, Messages::new(&mut []));
+    machine.messages = Messages::new(messages.into_storage());
     machine.connection = match bits >> 1 & 3 {
         0 => Connection::server(config),
         1 => Connection::client(config),
@@ -292,6 +294,7 @@ fn look(machine: &mut Machine, output: &mut Output<'_>) {
     digest.number(connection.violation().map_or(0, |it| 1 + it as u64));
     digest.number(u64::from(connection.config().pong == Reply::Manual));
     digest.number(connection.role().peer() as u64);
+    digest.number(u64::from(connection.extensions().claims(0x40)));
     digest.number(machine.messages.len() as u64 + u64::from(machine.messages.is_empty()));
 }
 
@@ -374,6 +377,9 @@ fn prepared(machine: &mut Machine, output: &mut Output<'_>) {
     let Ok(prepared) = encoded else {
         return;
     };
+    if let Some(kept) = Prepared::from_bytes(machine.program.bytes()) {
+        machine.digest.bytes(kept.payload());
+    }
     machine.digest.bytes(prepared.as_bytes());
     machine.digest.bytes(prepared.payload());
     machine.digest.number(prepared.kind() as u64);
@@ -428,7 +434,7 @@ fn read_into_storage(machine: &mut Machine, output: &mut Output<'_>) {
         digest,
         ..
     } = machine;
-    let Some(spare) = messages.spare_mut(connection) else {
+    let Some(spare) = messages.spare_mut(connection, output.room()) else {
         return;
     };
     let n = spare.len().min(bytes.len());
