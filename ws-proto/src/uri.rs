@@ -11,7 +11,7 @@ use core::{fmt, net::Ipv6Addr};
 /// use ws_proto::uri::WsUri;
 ///
 /// let uri = WsUri::parse("wss://[2001:db8::1]:8443?room=7")?;
-/// assert!(uri.secure());
+/// assert!(uri.is_secure());
 /// assert_eq!((uri.host(), uri.port()), ("2001:db8::1", 8443));
 /// assert_eq!((uri.path(), uri.query()), ("/", Some("room=7")));
 /// # Ok::<(), ws_proto::uri::UriError>(())
@@ -73,7 +73,7 @@ impl<'a> WsUri<'a> {
     }
 
     /// Whether the scheme is `wss`: TLS comes first (§4.1).
-    pub fn secure(&self) -> bool {
+    pub fn is_secure(&self) -> bool {
         self.secure
     }
 
