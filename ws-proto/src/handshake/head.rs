@@ -48,7 +48,7 @@ pub struct RequestHead<'h, 'b> {
 /// The status line and headers of a response, as views of the head.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseHead<'h, 'b> {
-    /// The status code: three digits.
+    /// The status code: 100 to 999.
     pub status: u16,
     /// The reason phrase; empty also when it is not ASCII.
     pub reason: &'b str,
@@ -141,7 +141,9 @@ pub fn parse_response<'h, 'b>(
     match parsed {
         httparse::Response {
             version: Some(minor_version),
-            code: Some(status),
+            // RFC 9110 §15: "All valid status codes are within the range of 100 to 599, inclusive."
+            // Those above are in use, and are a refusal like any; nothing sends one below.
+            code: Some(status @ 100..),
             reason,
             headers,
         } => Ok(ResponseHead {
@@ -474,6 +476,8 @@ mod tests {
         for (head, error) in [
             (&b"HTTP/1.1 10 x\r\n\r\n"[..], HeadError::InvalidStartLine),
             (b"HTTP/1.1 1010 x\r\n\r\n", HeadError::InvalidStartLine),
+            (b"HTTP/1.1 000 x\r\n\r\n", HeadError::InvalidStartLine),
+            (b"HTTP/1.1 099 x\r\n\r\n", HeadError::InvalidStartLine),
             (b"HTTP/3.0 101 x\r\n\r\n", HeadError::UnsupportedVersion),
             (b"SSH-2.0-x\r\n\r\n", HeadError::InvalidStartLine),
             (
