@@ -164,33 +164,20 @@ pub fn is_token(text: &[u8]) -> bool {
 
 #[inline]
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    CLASSES[usize::from(byte)] & TOKEN != 0
+    IS_TOKEN[usize::from(byte)]
 }
 
-/// Whether the byte may be in a `Host`: in a name, an address, or the port. Stricter than RFC 3986
-/// §3.2.2, by what no resolver knows: percent-encoding and sub-delims.
-#[inline]
-pub(crate) fn is_host_byte(byte: u8) -> bool {
-    CLASSES[usize::from(byte)] & HOST != 0
-}
-
-const TOKEN: u8 = 1;
-const HOST: u8 = 2;
-
-/// What each byte may be part of. A look here has no branch to mispredict.
-static CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
+/// A look here has no branch to mispredict.
+static IS_TOKEN: [bool; 256] = {
+    let mut is_token = [false; 256];
     let mut byte = 0;
     while byte < 256 {
-        classes[byte] = match byte as u8 {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => TOKEN | HOST,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|' => TOKEN,
-            b':' | b'[' | b']' => HOST,
-            _ => 0,
-        };
+        is_token[byte] = matches!(byte as u8,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\''
+            | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
         byte += 1;
     }
-    classes
+    is_token
 };
 
 const LINE_END: usize = b"\r\n".len();
