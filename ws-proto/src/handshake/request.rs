@@ -5,7 +5,7 @@ use core::fmt;
 use crate::{
     extension::{Offer, Offers},
     handshake::{
-        Headers, VERSION,
+        Header, Headers, VERSION,
         accept::Key,
         elements,
         head::{HeadError, RequestHead, is_token},
@@ -364,7 +364,7 @@ struct Facts<'b> {
 }
 
 impl<'b> Facts<'b> {
-    fn gather(headers: &[httparse::Header<'b>]) -> Self {
+    fn gather(headers: &[Header<'b>]) -> Self {
         let mut facts = Self {
             host: Field::Absent,
             origin: Field::Absent,
@@ -377,7 +377,7 @@ impl<'b> Facts<'b> {
             subprotocols_are_valid: true,
             extensions_are_valid: true,
         };
-        for httparse::Header { name, value } in headers {
+        for Header { name, value } in headers {
             facts.note(name, value);
         }
         facts
