@@ -174,7 +174,7 @@ fn rfc_001_uri_is_ws_or_wss_with_a_host_and_no_fragment() {
         ("wS://h.example:1/", false),
     ] {
         assert_eq!(
-            WsUri::parse(uri).map(|uri| uri.secure()),
+            WsUri::parse(uri).map(|uri| uri.is_secure()),
             Ok(secure),
             "{uri}"
         );

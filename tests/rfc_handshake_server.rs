@@ -506,7 +506,7 @@ fn rfc_027_unknown_resource_is_answered_with_404() {
     let error = accepted.expect_err("it was refused").error;
     assert_eq!(
         error,
-        HandshakeError::Misuse(HandshakeMisuse::NothingToAccept)
+        HandshakeError::Misuse(HandshakeMisuse::AlreadyAnswered)
     );
     assert_eq!(output.written(), answer);
 }

@@ -11,7 +11,7 @@ use core::{fmt, net::Ipv6Addr};
 /// use ws_proto::uri::WsUri;
 ///
 /// let uri = WsUri::parse("wss://[2001:db8::1]:8443?room=7")?;
-/// assert!(uri.secure());
+/// assert!(uri.is_secure());
 /// assert_eq!((uri.host(), uri.port()), ("2001:db8::1", 8443));
 /// assert_eq!((uri.path(), uri.query()), ("/", Some("room=7")));
 /// # Ok::<(), ws_proto::uri::UriError>(())
@@ -62,18 +62,22 @@ impl<'a> WsUri<'a> {
             None => (None, authority),
         };
         let (host, port) = split_port(host_and_port)?;
+        let port = match port {
+            Some(digits) => parse_port(digits)?,
+            None => default_port(secure),
+        };
         check_host(host)?;
         Ok(Self {
             secure,
             user_info,
             host,
-            port: port.unwrap_or(default_port(secure)),
+            port,
             resource,
         })
     }
 
     /// Whether the scheme is `wss`: TLS comes first (§4.1).
-    pub fn secure(&self) -> bool {
+    pub fn is_secure(&self) -> bool {
         self.secure
     }
 
@@ -217,8 +221,16 @@ const fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
 }
 
+/// Whether the text is a host and perhaps a port, as `Host` has them: what [`WsUri::parse`] takes,
+/// and the empty port besides, for nothing is read into it there.
+pub(crate) fn is_host_and_port(text: &str) -> bool {
+    // RFC 3986 §3.2.3: "port = *DIGIT".
+    let is_port = |digits: &str| digits.is_empty() || parse_port(digits).is_ok();
+    split_port(text).is_ok_and(|(host, port)| check_host(host).is_ok() && port.is_none_or(is_port))
+}
+
 /// Separates the port from the host, which keeps its brackets.
-fn split_port(authority: &str) -> Result<(&str, Option<u16>), UriError> {
+fn split_port(authority: &str) -> Result<(&str, Option<&str>), UriError> {
     let find = |wanted| authority.bytes().position(|byte| byte == wanted);
     // The colons of an IPv6 literal are inside the brackets.
     let end = if authority.starts_with('[') {
@@ -228,7 +240,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), UriError> {
     };
     let (host, rest) = authority.split_at_checked(end).unwrap_or((authority, ""));
     match rest.strip_prefix(':') {
-        Some(digits) => Ok((host, Some(parse_port(digits)?))),
+        Some(digits) => Ok((host, Some(digits))),
         None if rest.is_empty() => Ok((host, None)),
         None => Err(UriError::InvalidHost),
     }
@@ -253,9 +265,10 @@ fn check_host(host: &str) -> Result<(), UriError> {
         Some(inner) => inner
             .strip_suffix(']')
             .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        // Stricter than RFC 3986 §3.2.2, by what no resolver knows: percent-encoding and sub-delims.
         None => host
             .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)),
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')),
     };
     if valid {
         Ok(())

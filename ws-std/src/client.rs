@@ -344,7 +344,7 @@ const MAX_BODY: usize = 64 << 10;
 
 fn parse(uri: &str) -> Result<WsUri<'_>, Error> {
     let parsed = WsUri::parse(uri).map_err(Error::Uri)?;
-    if parsed.secure() {
+    if parsed.is_secure() {
         return Err(Error::Tls);
     }
     Ok(parsed)

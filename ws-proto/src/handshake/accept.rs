@@ -1,5 +1,7 @@
 //! Wire. `Sec-WebSocket-Key` and the answer to it, `Sec-WebSocket-Accept` (RFC 6455 §4.2.2(5)).
 
+use core::fmt;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1_smol::Sha1;
 
@@ -60,6 +62,13 @@ impl Key {
     }
 }
 
+/// RFC 6455 §10.3: the key keeps what does not speak WebSocket from answering; it is no secret.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.0.escape_ascii())
+    }
+}
+
 /// Bytes in the value of `Sec-WebSocket-Accept`: the 20 of a SHA-1 in base64.
 pub const ACCEPT_LEN: usize = 28;
 
@@ -80,11 +89,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn key_is_shown_as_it_is_on_the_wire() {
+        let key = Key::from_nonce(*b"the sample nonce");
+        assert_eq!(std::format!("{key:?}"), "Key(dGhlIHNhbXBsZSBub25jZQ==)");
+    }
+
+    #[test]
     fn rfc_034_vector_of_the_rfc() {
         let key = Key::parse(b"dGhlIHNhbXBsZSBub25jZQ==").expect("valid");
         assert_eq!(&key.accept(), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(key.as_bytes(), b"dGhlIHNhbXBsZSBub25jZQ==");
-        assert!(Key::from_nonce(*b"the sample nonce") == key);
+        assert_eq!(Key::from_nonce(*b"the sample nonce"), key);
     }
 
     /// Each byte in each place.
@@ -126,7 +141,7 @@ mod tests {
             let len = STANDARD.decode_slice(key.as_bytes(), &mut decoded);
             assert_eq!(len, Ok(16));
             assert_eq!(decoded[..16], nonce.to_be_bytes());
-            assert!(Key::parse(key.as_bytes()) == Some(key));
+            assert_eq!(Key::parse(key.as_bytes()), Some(key));
         }
     }
 }

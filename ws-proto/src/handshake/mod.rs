@@ -184,8 +184,10 @@ pub enum HandshakeMisuse {
     InvalidStatus,
     /// A body where HTTP allows none: behind 204 and 304.
     UnexpectedBody,
-    /// There is no request for a WebSocket to accept, or it was answered already.
+    /// There is no request for a WebSocket to accept.
     NothingToAccept,
+    /// The request was answered: a second answer would be taken for that to the next request.
+    AlreadyAnswered,
 }
 
 impl fmt::Display for HandshakeMisuse {
@@ -200,6 +202,7 @@ impl fmt::Display for HandshakeMisuse {
             Self::InvalidStatus => "status does not fit this answer",
             Self::UnexpectedBody => "status allows no body",
             Self::NothingToAccept => "there is no request for a WebSocket to accept",
+            Self::AlreadyAnswered => "request was answered already",
         })
     }
 }

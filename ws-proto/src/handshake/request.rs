@@ -5,20 +5,20 @@ use core::fmt;
 use crate::{
     extension::{Offer, Offers},
     handshake::{
-        Headers, VERSION,
+        Header, Headers, VERSION,
         accept::Key,
         elements,
-        head::{HeadError, RequestHead, is_host_byte, is_token},
+        head::{HeadError, RequestHead, is_token},
         is_ignoring_case, list_contains,
     },
-    uri::{split_authority, split_once, split_scheme},
+    uri::{is_host_and_port, split_authority, split_once, split_scheme},
 };
 
 /// A request, as views of the input and the header array; it does not hold on to the handshake.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'h, 'b> {
     head: RequestHead<'h, 'b>,
-    host: &'b [u8],
+    host: &'b str,
     /// The target without scheme and authority.
     resource: &'b str,
     body: Body,
@@ -67,7 +67,7 @@ impl<'h, 'b> Request<'h, 'b> {
     /// The host and port that were asked for, as `Host` has them; empty only in a request of
     /// HTTP/1.0 without that header.
     pub fn host(&self) -> &'b str {
-        core::str::from_utf8(self.host).unwrap_or_default()
+        self.host
     }
 
     /// The origin of the script that asks, if a browser does (§10.2). It is there at most once in a
@@ -88,7 +88,7 @@ impl<'h, 'b> Request<'h, 'b> {
             let (before, rest) = origin.split_at_checked(scheme.len())?;
             let host = rest.strip_prefix(b"://")?;
             let same = before.eq_ignore_ascii_case(scheme.as_bytes())
-                && host.eq_ignore_ascii_case(self.host);
+                && host.eq_ignore_ascii_case(self.host.as_bytes());
             Some(same)
         };
         self.origin().and_then(is_host).unwrap_or_default()
@@ -225,7 +225,8 @@ pub enum RequestError {
     InvalidHeaderValue,
     /// A version of HTTP other than 1.1, or 1.0 where an upgrade is asked for.
     UnsupportedHttpVersion,
-    /// The target has `#` or something outside visible ASCII, or is neither a path nor a URI.
+    /// The target has `#` or something outside visible ASCII, or is neither a path nor a URI with a
+    /// host.
     InvalidTarget,
     /// `Host` is missing, empty, repeated or malformed.
     InvalidHost,
@@ -363,7 +364,7 @@ struct Facts<'b> {
 }
 
 impl<'b> Facts<'b> {
-    fn gather(headers: &[httparse::Header<'b>]) -> Self {
+    fn gather(headers: &[Header<'b>]) -> Self {
         let mut facts = Self {
             host: Field::Absent,
             origin: Field::Absent,
@@ -376,7 +377,7 @@ impl<'b> Facts<'b> {
             subprotocols_are_valid: true,
             extensions_are_valid: true,
         };
-        for httparse::Header { name, value } in headers {
+        for Header { name, value } in headers {
             facts.note(name, value);
         }
         facts
@@ -505,27 +506,31 @@ fn judge_host<'b>(
     facts: &Facts<'b>,
     authority: Option<&'b str>,
     minor_version: u8,
-) -> Result<&'b [u8], RequestError> {
+) -> Result<&'b str, RequestError> {
     let host = match facts.host {
-        Field::Once(host) if is_host(host) => host,
-        Field::Absent if minor_version == 0 => authority.unwrap_or_default().as_bytes(),
+        Field::Once(value) => parse_host(value).ok_or(RequestError::InvalidHost)?,
+        Field::Absent if minor_version == 0 => return host_of_target(authority),
         _ => return Err(RequestError::InvalidHost),
     };
     // RFC 9112 §3.2.2 has the authority override `Host`. That they have to agree is stricter: two
     // answers to one question are how a check is passed and another host reached.
     match authority {
-        Some(authority) if !authority.as_bytes().eq_ignore_ascii_case(host) => {
-            Err(RequestError::HostMismatch)
-        }
+        Some(authority) if !authority.eq_ignore_ascii_case(host) => Err(RequestError::HostMismatch),
         _ => Ok(host),
     }
 }
 
-fn is_host(text: &[u8]) -> bool {
-    let valid = text
-        .iter()
-        .fold(true, |valid, &byte| valid & is_host_byte(byte));
-    valid && !text.is_empty()
+fn parse_host(value: &[u8]) -> Option<&str> {
+    let host = core::str::from_utf8(value).ok()?;
+    is_host_and_port(host).then_some(host)
+}
+
+/// HTTP/1.0 has no `Host`; then an absolute target says it, or nothing does.
+fn host_of_target(authority: Option<&str>) -> Result<&str, RequestError> {
+    match authority {
+        Some(authority) if !is_host_and_port(authority) => Err(RequestError::InvalidTarget),
+        _ => Ok(authority.unwrap_or_default()),
+    }
 }
 
 fn is_token_list(value: &[u8]) -> bool {
@@ -681,6 +686,41 @@ mod tests {
             (at, "Host: \u{e9}\r\n", Err(InvalidHost)),
             (at, "host: [::1]:8080\r\n", YES),
         ]);
+        // A host and a port, not merely their characters.
+        for host in [
+            ":::[[]]..:",
+            ":80",
+            ":",
+            "::1",
+            "[]",
+            "[::1",
+            "::1]",
+            "[::1]x",
+            "[::1]8080",
+            "[1.2.3.4]",
+            "[::g]",
+            "a]",
+            "h:0",
+            "h:99999",
+            "h:65536",
+            "h:+80",
+            "h:8o",
+            "h:80:80",
+        ] {
+            check(&[(at, &format!("Host: {host}\r\n"), Err(InvalidHost))]);
+        }
+        // RFC 3986 §3.2.3 has the port be any number of digits, also none.
+        for host in [
+            "h",
+            "h:",
+            "h:1",
+            "H.example.:65535",
+            "[::1]",
+            "[::1]:",
+            "1.2.3.4:8",
+        ] {
+            check(&[(at, &format!("Host: {host}\r\n"), YES)]);
+        }
         // HTTP/1.0 had no such header.
         let old = read(b"GET / HTTP/1.0\r\n\r\n", |request| {
             assert_eq!(request.version(), HttpVersion::Http10);
@@ -689,6 +729,18 @@ mod tests {
         assert_eq!(old, Ok((true, Upgrade::None)));
         let twice = read(b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", |_| ());
         assert_eq!(twice, Err(InvalidHost));
+        // There the target may be all that names the host.
+        let old = |authority: &str| {
+            let head = format!("GET http://{authority}/x HTTP/1.0\r\n\r\n");
+            read(head.as_bytes(), |request| request.host() == authority)
+        };
+        for authority in ["h", "h:", "h:80", "[::1]:80"] {
+            assert_eq!(old(authority), Ok(true), "{authority}");
+        }
+        for authority in ["", ":80", ":::[[]]..:", "h:99999", "u@h", "[::1", "a%41"] {
+            let invalid = Err(RequestError::InvalidTarget);
+            assert_eq!(old(authority), invalid, "{authority}");
+        }
     }
 
     #[test]

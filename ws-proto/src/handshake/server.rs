@@ -104,7 +104,8 @@ impl ServerHandshake {
     /// # Errors
     ///
     /// When the output has too little room, when a header must not be written, or when there is no
-    /// request for a WebSocket. Nothing is written then, and what was passed is given back.
+    /// request for a WebSocket that was not answered yet. Nothing is written then, and what was
+    /// passed is given back.
     pub fn accept<C: Borrow<Config>>(
         self,
         acceptance: &Acceptance<'_>,
@@ -134,7 +135,8 @@ impl ServerHandshake {
     ///
     /// # Errors
     ///
-    /// When the output has too little room, or when status, headers or body must not be written.
+    /// When the output has too little room, when status, headers or body must not be written, or when
+    /// there was an answer already.
     pub fn reject(
         &mut self,
         status: u16,
@@ -153,7 +155,7 @@ impl ServerHandshake {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Full`].
+    /// [`HandshakeError::Full`], or [`HandshakeMisuse::AlreadyAnswered`].
     pub fn reject_error(
         &mut self,
         error: RequestError,
@@ -191,6 +193,9 @@ impl ServerHandshake {
         then: Persistence,
         output: &mut Output<'_>,
     ) -> Result<(), HandshakeError> {
+        if matches!(self.phase, Phase::Answered { .. }) {
+            return Err(HandshakeMisuse::AlreadyAnswered.into());
+        }
         if !(200..=599).contains(&status) {
             return Err(HandshakeMisuse::InvalidStatus.into());
         }
@@ -262,8 +267,10 @@ impl ServerHandshake {
         acceptance: &Acceptance<'_>,
         output: &mut Output<'_>,
     ) -> Result<(), HandshakeError> {
-        let Phase::ExpectAnswer { key: Some(key), .. } = &self.phase else {
-            return Err(HandshakeMisuse::NothingToAccept.into());
+        let key = match &self.phase {
+            Phase::ExpectAnswer { key: Some(key), .. } => key,
+            Phase::Answered { .. } => return Err(HandshakeMisuse::AlreadyAnswered.into()),
+            _ => return Err(HandshakeMisuse::NothingToAccept.into()),
         };
         check_headers(acceptance.headers, &[])?;
         output.atomically(|output| {
@@ -583,9 +590,41 @@ mod tests {
         };
         nothing(ServerHandshake::new());
         nothing(received(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+    }
+
+    /// A second answer would be taken for that to the next request.
+    #[test]
+    fn request_is_answered_once() {
+        let get = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        let answered = || {
+            let mut handshake = received(get);
+            let answer = |output: &mut Output<'_>| {
+                handshake.respond(200, &[], b"ok", Persistence::KeepAlive, output)
+            };
+            assert!(written(answer).is_ok());
+            handshake
+        };
+        let again = Err(HandshakeMisuse::AlreadyAnswered.into());
+        let respond =
+            |output: &mut Output<'_>| answered().respond(200, &[], b"", Persistence::Close, output);
+        assert_eq!(written(respond), again);
+        let reject = |output: &mut Output<'_>| answered().reject(404, &[], b"", output);
+        assert_eq!(written(reject), again);
+        let reject_error =
+            |output: &mut Output<'_>| answered().reject_error(RequestError::Timeout, output);
+        assert_eq!(written(reject_error), again);
+
         let mut rejected = received(REQUEST);
         assert!(written(|output| rejected.reject(404, &[], b"", output)).is_ok());
-        nothing(rejected);
+        assert_eq!(
+            written(|output| accept(rejected, &Acceptance::new(), output)),
+            again
+        );
+        // What could not be written was no answer.
+        let mut handshake = received(get);
+        let full = handshake.reject(404, &[], b"", &mut Output::new(&mut [0; 8]));
+        assert_eq!(full, Err(HandshakeError::Full));
+        assert!(written(|output| handshake.reject(404, &[], b"", output)).is_ok());
     }
 
     /// Row 33, and fault 17 of the peers: any segmentation, the same request.

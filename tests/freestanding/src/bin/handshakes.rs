@@ -172,7 +172,7 @@ fn show_uri(uri: &WsUri<'_>) -> Option<()> {
         write_all(text.as_bytes())?;
     }
     number(uri.port())?;
-    number(u8::from(uri.secure()) * 2 + u8::from(uri.is_default_port()))
+    number(u8::from(uri.is_secure()) * 2 + u8::from(uri.is_default_port()))
 }
 
 fn show_response(response: &Response<'_, '_>) -> Option<()> {
