@@ -4,7 +4,7 @@ use core::borrow::Borrow;
 
 use embedded_io::{Read, Write};
 
-use super::{Error, WebSocket, flush};
+use super::{Error, Queue, WebSocket, fill};
 use crate::{
     config::Config,
     handshake::{
@@ -14,15 +14,20 @@ use crate::{
     output::{MaskingKeys, Output},
 };
 
-/// How many headers a head may have: browsers send about 15.
-const MAX_HEADERS: usize = 24;
+/// How many headers a head may have in [`WebSocket::accept`] and [`WebSocket::connect`]; one that
+/// has more is refused. Browsers send about 15. They lie on the stack: 16 bytes each where pointers
+/// have 4.
+pub const MAX_HEADERS: usize = 24;
 
 impl<'a, S: Read + Write, C: Borrow<Config>> WebSocket<'a, S, C> {
     /// Receives a request and accepts it, if `decide` does: it returns the acceptance, or the
     /// status to refuse with. Every request that is refused is answered.
     ///
     /// `rx` has to hold the head of the request, `tx` the answer (130 bytes and the subprotocol).
-    /// No time limit is kept: a stream that can wait for ever needs one of its own.
+    /// No time limit is kept: a stream that can wait for ever needs one of its own. Nor can a
+    /// handshake go on after an error: a read that times out ends it.
+    ///
+    /// The stream is dropped with an error. Lend it (`&mut stream`) to keep it.
     ///
     /// # Errors
     ///
@@ -68,7 +73,7 @@ impl<'a, S: Read + Write, C: Borrow<Config>> WebSocket<'a, S, C> {
                 Ok(None) if end == rx.len() => {
                     break Err(Error::Request(RequestError::HeadTooLong));
                 }
-                Ok(None) => end += fill(&mut stream, rx, end)?,
+                Ok(None) => end += fill_some(&mut stream, rx, end)?,
                 Err(error) => break Err(Error::Request(error)),
             }
         };
@@ -87,19 +92,21 @@ impl<'a, S: Read + Write, C: Borrow<Config>> WebSocket<'a, S, C> {
                 Err(written.map_or_else(Error::Handshake, |()| error))
             }
         };
-        let mut queued = output.len();
-        flush(&mut stream, tx, &mut queued)?;
+        let queued = output.len();
+        let mut queue = Queue::new(tx, queued);
+        queue.flush(&mut stream)?;
         Ok(Self {
             start,
             end,
-            ..Self::server(stream, opened?, rx, tx)
+            ..Self::server(stream, opened?, rx, queue.tx)
         })
     }
 
     /// Sends a request and waits for the response. The nonce has to be random, and fresh for each
     /// attempt. What was agreed on is returned beside the connection.
     ///
-    /// `tx` has to hold the request, `rx` the head of the response.
+    /// `tx` has to hold the request, `rx` the head of the response. As with
+    /// [`accept`](Self::accept), an error ends the handshake, and a stream that is lent survives it.
     ///
     /// # Errors
     ///
@@ -117,8 +124,9 @@ impl<'a, S: Read + Write, C: Borrow<Config>> WebSocket<'a, S, C> {
     ) -> Result<(Self, Option<&'r str>), Error<S::Error>> {
         let mut output = Output::new(tx);
         let mut handshake = ClientHandshake::start(request, nonce, &mut output)?;
-        let mut queued = output.len();
-        flush(&mut stream, tx, &mut queued)?;
+        let queued = output.len();
+        let mut queue = Queue::new(tx, queued);
+        queue.flush(&mut stream)?;
         let limits = config.borrow().limits;
         let mut end = 0;
         let agreed = loop {
@@ -131,12 +139,12 @@ impl<'a, S: Read + Write, C: Borrow<Config>> WebSocket<'a, S, C> {
                 Some(Outcome::Accepted { agreed, .. }) => break agreed,
                 Some(Outcome::Rejected(response)) => return Err(Error::Refused(response.status())),
                 None if end == rx.len() => return Err(Error::Response(ResponseError::HeadTooLong)),
-                None => end += fill(&mut stream, rx, end)?,
+                None => end += fill_some(&mut stream, rx, end)?,
             }
         };
         let subprotocol = agreed.subprotocol();
         let start = handshake.head_len();
-        let socket = Self::client(stream, agreed.finish(config), rx, tx, keys);
+        let socket = Self::client(stream, agreed.finish(config), rx, queue.tx, keys);
         Ok((
             Self {
                 start,
@@ -148,11 +156,10 @@ impl<'a, S: Read + Write, C: Borrow<Config>> WebSocket<'a, S, C> {
     }
 }
 
-/// Reads behind the first `end` bytes of `rx`, at least one byte.
-fn fill<S: Read>(stream: &mut S, rx: &mut [u8], end: usize) -> Result<usize, Error<S::Error>> {
-    let space = rx.get_mut(end..).unwrap_or_default();
-    match stream.read(space).map_err(Error::Io)? {
+/// As [`fill`], where the end of the stream comes too early.
+fn fill_some<S: Read>(stream: &mut S, rx: &mut [u8], end: usize) -> Result<usize, Error<S::Error>> {
+    match fill(stream, rx, end)? {
         0 => Err(Error::Closed),
-        n => Ok(n.min(space.len())),
+        n => Ok(n),
     }
 }
