@@ -3,11 +3,14 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    convert::Infallible,
 };
 
+use embedded_io::{ErrorType, Read, Write};
 use ws_proto::{
-    ClientHandshake, Config, Connection, Messages, Output, ServerHandshake, WsUri,
+    ClientHandshake, Config, Connection, Event, Messages, Output, ServerHandshake, WsUri,
     handshake::{Acceptance, ClientRequest, EMPTY_HEADER, Outcome, Persistence, Upgrade},
+    io::{Error, WebSocket},
     message::Storage,
 };
 use ws_tests::{
@@ -120,6 +123,67 @@ fn read_messages(conversation: &Conversation, storage: impl Storage) {
         let _ = connection.end_of_input();
     });
     assert_eq!(count, 0, "{}", conversation.name);
+}
+
+#[test]
+fn blocking_driver_allocates_nothing() {
+    let (mut rx, mut tx) = ([0; 131], [0; 512]);
+    for conversation in corpus::all() {
+        let connection = Connection::established(
+            conversation.role,
+            conversation.extensions,
+            conversation.config,
+        );
+        let mut keys = Keys::default();
+        let stream = Wire(&conversation.received);
+        let count = allocations(|| {
+            let mut socket = match conversation.role {
+                ws_proto::Role::Client => {
+                    WebSocket::client(stream, connection, &mut rx, &mut tx, &mut keys)
+                }
+                ws_proto::Role::Server => WebSocket::server(stream, connection, &mut rx, &mut tx),
+            };
+            assert_eq!(socket.send_binary(&[0; 1000]), Ok(()));
+            let mut echo = || {
+                socket.turn(|event, connection, output| match event {
+                    Event::Text(text) => connection.send_text(text, output),
+                    _ => Ok(()),
+                })
+            };
+            while echo() != Err(Error::Closed) {}
+        });
+        assert_eq!(count, 0, "{}", conversation.name);
+    }
+    for (name, request) in heads::REQUESTS {
+        let (config, stream) = (Config::new(), Wire(request));
+        let count = allocations(|| {
+            let _ = WebSocket::accept(stream, config, &mut rx, &mut tx, |_| Ok(Acceptance::new()));
+        });
+        assert_eq!(count, 0, "request {name}");
+    }
+}
+
+/// A stream of these bytes, which takes all that is written.
+struct Wire<'a>(&'a [u8]);
+
+impl ErrorType for Wire<'_> {
+    type Error = Infallible;
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
 }
 
 #[test]
