@@ -32,10 +32,6 @@ const AMPLE: usize = 1 << 17;
 
 type Failure = Error<ErrorKind>;
 
-// ---------------------------------------------------------------------------------------------
-// Conversations and dialogues
-// ---------------------------------------------------------------------------------------------
-
 #[test]
 fn conversations_over_a_stream_of_any_grain() {
     for conversation in corpus::all() {
@@ -117,10 +113,6 @@ fn dialogues_of_two_ends() {
         }
     }
 }
-
-// ---------------------------------------------------------------------------------------------
-// Errors of the stream
-// ---------------------------------------------------------------------------------------------
 
 #[test]
 fn server_reports_the_end_though_its_close_cannot_be_written() {
@@ -244,10 +236,6 @@ fn flush_that_failed_is_repeated() {
     });
 }
 
-// ---------------------------------------------------------------------------------------------
-// Buffers
-// ---------------------------------------------------------------------------------------------
-
 #[test]
 fn too_small_tx_is_an_error() {
     for tx in [0, 1, REPLY_ROOM - 1] {
@@ -343,6 +331,34 @@ fn echo_in_turns_needs_no_memory_of_its_own() {
     }
 }
 
+/// However much came at once, and though writes time out: each answer has the whole of `tx`.
+#[test]
+fn answers_longer_than_their_questions_find_room() {
+    let mut peer = Frames::of(Role::Client);
+    let received = (0..30).fold(&mut peer, |peer, _| peer.text("?")).take();
+    for timeouts in [
+        Timeouts::AtEnd,
+        Timeouts::EachTime(1),
+        Timeouts::EachTime(2),
+    ] {
+        let mut stream = Scripted::new(&received);
+        (stream.write, stream.timeouts) = (100, timeouts);
+        with_server(stream, 1024, 300 + SEND_ROOM, |mut socket| {
+            let mut answered = 0;
+            while answered < 30 {
+                match socket.turn(|_, connection, output| connection.send_binary(&[7; 300], output))
+                {
+                    Err(Error::Io(ErrorKind::TimedOut)) => {}
+                    sent => {
+                        assert_eq!(sent, Ok(Ok(())));
+                        answered += 1;
+                    }
+                }
+            }
+        });
+    }
+}
+
 fn echo(
     event: Event<'_>,
     connection: &mut Connection<Config>,
@@ -374,10 +390,6 @@ fn parts_are_given_back() {
         assert_eq!(socket.into_parts().1, b"\x81");
     });
 }
-
-// ---------------------------------------------------------------------------------------------
-// Opening handshakes
-// ---------------------------------------------------------------------------------------------
 
 #[test]
 fn opening_handshake_of_two_ends() {
@@ -534,10 +546,6 @@ fn request() -> ClientRequest<'static> {
     let uri = WsUri::parse("ws://server.example.com/chat?room=1").expect("it is one");
     ClientRequest::new(uri).subprotocols(OFFERED)
 }
-
-// ---------------------------------------------------------------------------------------------
-// An application, and streams
-// ---------------------------------------------------------------------------------------------
 
 fn with_server(
     stream: Scripted,
