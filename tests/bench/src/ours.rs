@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use ws_proto::{
-    Chunk, Config, Connection, Event, MessageKind, Output, REPLY_ROOM, ServerHandshake,
+    Chunk, Config, Connection, Event, MessageKind, Output, REPLY_ROOM, SEND_ROOM, ServerHandshake,
     handshake::{Acceptance, EMPTY_HEADER, Upgrade},
 };
 
@@ -70,7 +70,7 @@ pub fn encoder(sender: Sender, batch: &Batch) -> Contender<'_> {
         Sender::Client => Connection::client(&CONFIG),
     };
     encode::contender(OURS, sender, batch, move |payload, output| {
-        output.resize(encode::room(payload.len(), frames) + REPLY_ROOM, 0);
+        output.resize(encode::room(payload.len(), frames) + SEND_ROOM, 0);
         let mut output = match sender {
             Sender::Server => Output::new(output),
             Sender::Client => Output::masked(output, black_box(&mut keys)),

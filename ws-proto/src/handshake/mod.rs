@@ -28,7 +28,7 @@
 //! let mut headers = [EMPTY_HEADER; 16];
 //! let request = match handshake.receive(&input, &mut headers, &CONFIG.limits) {
 //!     Ok(Some(request)) => request,
-//!     Ok(None) => todo!("read more behind what is there"),
+//!     Ok(None) => return Ok(()), // Read more behind what is there.
 //!     Err(error) => return handshake.reject_error(error, &mut output),
 //! };
 //! match request.upgrade() {

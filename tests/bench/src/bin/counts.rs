@@ -13,7 +13,7 @@ use ws_bench::{
     handshake::REQUEST,
     ours::{self, CONFIG, Ours},
 };
-use ws_proto::{Connection, Output, REPLY_ROOM};
+use ws_proto::{Connection, Output, SEND_ROOM};
 
 /// Passes over a batch; the first ones, which find caches and lazily bound symbols cold, are few
 /// among them.
@@ -138,7 +138,7 @@ fn feed(kind: Kind, alphabet: Alphabet) -> Case {
 fn encode(sender: Sender, len: usize) -> Case {
     Box::new(move || {
         let payload = ws_bench::frames::payload(Alphabet::Bytes, len);
-        let mut buffer = vec![0; room(len, FRAMES) + REPLY_ROOM];
+        let mut buffer = vec![0; room(len, FRAMES) + SEND_ROOM];
         let mut keys = Keys::default();
         let mut connection = match sender {
             Sender::Server => Connection::server(&CONFIG),
