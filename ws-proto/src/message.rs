@@ -157,7 +157,7 @@ impl<B: Storage> Messages<B> {
     /// The memory that the rest of the current frame may be read into, straight from the transport:
     /// not longer than that rest, and `None` when no message is being put together, the storage
     /// cannot grow, or `room`, what is free in the output, is less than
-    /// [`REPLY_ROOM`](crate::REPLY_ROOM). What was read is told by [`commit`](Messages::commit).
+    /// [`REPLY_ROOM`]. What was read is told by [`commit`](Messages::commit).
     ///
     /// Only where the input is empty: its bytes come first.
     pub fn spare_mut<C: Borrow<Config>>(
