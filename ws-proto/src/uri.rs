@@ -1,6 +1,6 @@
 //! Wire. `ws:` and `wss:` URIs (RFC 6455 §3).
 
-use core::{fmt, net::Ipv6Addr};
+use core::fmt;
 
 /// A `ws:` or `wss:` URI, split into borrowed parts.
 ///
@@ -248,13 +248,55 @@ fn split_host(authority: &[u8]) -> Result<(usize, Option<&[u8]>), UriError> {
     }
 }
 
-/// The length of the IPv6 address before a bracket. Cold, so that the hosts with names, which are
-/// nearly all, do not carry its parser.
-#[cold]
+/// The length of the IPv6 address before a bracket.
 fn address_len(text: &[u8]) -> Option<usize> {
     let len = text.iter().position(|&byte| byte == b']')?;
-    let address = core::str::from_utf8(text.get(..len)?).ok()?;
-    address.parse::<Ipv6Addr>().is_ok().then_some(len)
+    is_ipv6(text.get(..len)?).then_some(len)
+}
+
+/// RFC 3986 §3.2.2, `IPv6address`. The parser of the standard library has panicking paths, which
+/// what a peer sends must not come near, and a kilobyte of firmware.
+fn is_ipv6(text: &[u8]) -> bool {
+    let Some(at) = text.windows(2).position(|pair| pair == b"::") else {
+        return groups(text) == Some(8);
+    };
+    let before = text.get(..at).unwrap_or_default();
+    let behind = text.get(at + 2..).unwrap_or_default();
+    // The gap stands for one group at least, and IPv4 comes last.
+    let counts = groups(before).zip(groups(behind));
+    !before.contains(&b'.') && counts.is_some_and(|(before, behind)| before + behind <= 7)
+}
+
+/// How many groups of 16 bits the text has, the last two of which may be written as IPv4.
+fn groups(text: &[u8]) -> Option<usize> {
+    if text.is_empty() {
+        return Some(0);
+    }
+    let mut groups = 0;
+    let mut parts = text.split(|&byte| byte == b':');
+    while let Some(part) = parts.next() {
+        groups += match part.len() {
+            1..=4 if part.iter().all(u8::is_ascii_hexdigit) => 1,
+            _ if is_ipv4(part) && parts.next().is_none() => 2,
+            _ => return None,
+        };
+    }
+    Some(groups)
+}
+
+fn is_ipv4(text: &[u8]) -> bool {
+    let is_octet = |part: &[u8]| {
+        matches!(
+            part,
+            [b'0'..=b'9']
+                | [b'1'..=b'9', b'0'..=b'9']
+                | [b'1', b'0'..=b'9', b'0'..=b'9']
+                | [b'2', b'0'..=b'4', b'0'..=b'9']
+                | [b'2', b'5', b'0'..=b'5']
+        )
+    };
+    let mut parts = text.split(|&byte| byte == b'.');
+    parts.all(is_octet) && text.iter().filter(|byte| **byte == b'.').count() == 3
 }
 
 /// Stricter than RFC 3986 §3.2.2, by what no resolver knows: percent-encoding and sub-delims.
@@ -309,7 +351,40 @@ const _: () = assert!(size_of::<UriError>() == 1);
 
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv6Addr;
+    use std::{string::String, vec::Vec};
+
     use super::*;
+
+    /// Every text of up to five pieces is judged as the standard library does.
+    #[test]
+    fn rfc_003_ipv6_addresses() {
+        let pieces = [
+            ":",
+            "::",
+            "1:",
+            "ab:",
+            "fF09",
+            "1",
+            "12345:",
+            "g",
+            "1.2.3.4",
+            "1.256.0.0",
+            "01.",
+        ];
+        let mut texts = Vec::from([String::new()]);
+        for _ in 0..5 {
+            let longer = |text: &String| pieces.map(|piece| std::format!("{text}{piece}"));
+            texts = texts.iter().flat_map(longer).collect();
+            for text in &texts {
+                for filler in ["", "0:0:0:", "0:0:0:0:0:"] {
+                    let text = std::format!("{filler}{text}");
+                    let expected = text.parse::<Ipv6Addr>().is_ok();
+                    assert_eq!(is_ipv6(text.as_bytes()), expected, "{text}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn rfc_001_uri_table() {
