@@ -42,9 +42,6 @@ def sources(image, addresses):
 
 
 def is_library(source):
-    # The parser of IP addresses is an owner of its own: only URIs of the caller's reach it.
-    if "/library/core/src/net/" in source:
-        return False
     return source.startswith(("/rustc/", "??")) or "/rustlib/src/" in source
 
 

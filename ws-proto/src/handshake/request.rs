@@ -18,7 +18,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'h, 'b> {
     head: RequestHead<'h, 'b>,
-    host: &'b str,
+    /// It is ASCII.
+    host: &'b [u8],
     /// The target without scheme and authority.
     resource: &'b str,
     body: Body,
@@ -67,7 +68,7 @@ impl<'h, 'b> Request<'h, 'b> {
     /// The host and port that were asked for, as `Host` has them; empty only in a request of
     /// HTTP/1.0 without that header.
     pub fn host(&self) -> &'b str {
-        self.host
+        core::str::from_utf8(self.host).unwrap_or_default()
     }
 
     /// The origin of the script that asks, if a browser does (§10.2). It is there at most once in a
@@ -88,7 +89,7 @@ impl<'h, 'b> Request<'h, 'b> {
             let (before, rest) = origin.split_at_checked(scheme.len())?;
             let host = rest.strip_prefix(b"://")?;
             let same = before.eq_ignore_ascii_case(scheme.as_bytes())
-                && host.eq_ignore_ascii_case(self.host.as_bytes());
+                && host.eq_ignore_ascii_case(self.host);
             Some(same)
         };
         self.origin().and_then(is_host).unwrap_or_default()
@@ -506,30 +507,28 @@ fn judge_host<'b>(
     facts: &Facts<'b>,
     authority: Option<&'b str>,
     minor_version: u8,
-) -> Result<&'b str, RequestError> {
+) -> Result<&'b [u8], RequestError> {
     let host = match facts.host {
-        Field::Once(value) => parse_host(value).ok_or(RequestError::InvalidHost)?,
+        Field::Once(host) if is_host_and_port(host) => host,
         Field::Absent if minor_version == 0 => return host_of_target(authority),
         _ => return Err(RequestError::InvalidHost),
     };
     // RFC 9112 §3.2.2 has the authority override `Host`. That they have to agree is stricter: two
     // answers to one question are how a check is passed and another host reached.
     match authority {
-        Some(authority) if !authority.eq_ignore_ascii_case(host) => Err(RequestError::HostMismatch),
+        Some(authority) if !authority.as_bytes().eq_ignore_ascii_case(host) => {
+            Err(RequestError::HostMismatch)
+        }
         _ => Ok(host),
     }
 }
 
-fn parse_host(value: &[u8]) -> Option<&str> {
-    let host = core::str::from_utf8(value).ok()?;
-    is_host_and_port(host).then_some(host)
-}
-
 /// HTTP/1.0 has no `Host`; then an absolute target says it, or nothing does.
-fn host_of_target(authority: Option<&str>) -> Result<&str, RequestError> {
-    match authority {
-        Some(authority) if !is_host_and_port(authority) => Err(RequestError::InvalidTarget),
-        _ => Ok(authority.unwrap_or_default()),
+fn host_of_target(authority: Option<&str>) -> Result<&[u8], RequestError> {
+    match authority.map(str::as_bytes) {
+        Some(host) if is_host_and_port(host) => Ok(host),
+        Some(_) => Err(RequestError::InvalidTarget),
+        None => Ok(b""),
     }
 }
 

@@ -267,10 +267,12 @@ impl ServerHandshake {
         acceptance: &Acceptance<'_>,
         output: &mut Output<'_>,
     ) -> Result<(), HandshakeError> {
-        let key = match &self.phase {
-            Phase::ExpectAnswer { key: Some(key), .. } => key,
-            Phase::Answered { .. } => return Err(HandshakeMisuse::AlreadyAnswered.into()),
-            _ => return Err(HandshakeMisuse::NothingToAccept.into()),
+        let Phase::ExpectAnswer { key: Some(key), .. } = &self.phase else {
+            let misuse = match self.phase {
+                Phase::Answered { .. } => HandshakeMisuse::AlreadyAnswered,
+                _ => HandshakeMisuse::NothingToAccept,
+            };
+            return Err(misuse.into());
         };
         check_headers(acceptance.headers, &[])?;
         output.atomically(|output| {
