@@ -278,6 +278,24 @@ fn shutdown_tells_1001_and_waits() {
     assert!(ws_std::connect(&server.uri()).is_err(), "nothing listens");
 }
 
+/// The socket may be a service manager's, which passes it on to the next process.
+#[test]
+fn shutdown_leaves_a_listener_that_was_passed_to_its_other_holders() {
+    for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+        let listener = std::net::TcpListener::bind(address).expect("a free port");
+        let other = listener.try_clone().expect("a duplicate");
+        let server = Running::start(ws_std::Server::from_listener(listener), echo);
+        let port = other.local_addr().expect("it is bound").port();
+        let socket = ws_std::connect(&format!("ws://127.0.0.1:{port}/")).expect("connected");
+        drop(socket);
+        in_time(move || drop(server));
+        in_time(move || {
+            let _connecting = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+            other.accept().expect("it still accepts");
+        });
+    }
+}
+
 #[test]
 fn shutdown_cuts_off_at_the_deadline() {
     let server = Running::echo();
