@@ -73,6 +73,7 @@ pub(crate) struct Outbox {
     keys: ThreadKeys,
     /// Nothing can be written any more.
     broken: Option<ErrorKind>,
+    is_stalled: bool,
 }
 
 impl Outbox {
@@ -84,6 +85,7 @@ impl Outbox {
             role,
             keys: ThreadKeys::default(),
             broken: None,
+            is_stalled: false,
         }
     }
 
@@ -97,7 +99,22 @@ impl Outbox {
         .resume(self.end);
         let result = append(&mut output);
         self.end = output.len();
+        if self.broken.is_some() {
+            // Replies that nobody will write must not fill the buffer: without room for a reply
+            // nothing more is received.
+            (self.start, self.end) = (0, 0);
+        }
         result
+    }
+
+    /// Nothing can be written any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// A write found no room, and what was queued then has not left yet.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.is_stalled
     }
 
     pub(crate) fn room(&self) -> usize {
@@ -147,6 +164,7 @@ impl Outbox {
             }
         }
         (self.start, self.end) = (0, 0);
+        self.is_stalled = false;
         writer.flush()
     }
 
@@ -163,7 +181,15 @@ impl Outbox {
             None => self.write_vectored(writer, &header.to_bytes(), payload),
             Some(key) => self.write_masked(writer, &header.to_bytes(), key, payload),
         };
-        result.inspect_err(|error| self.give_up(error.kind()))
+        result.map_err(|error| {
+            self.give_up(error.kind());
+            // Where a stream says "would block" for "too late", this is not the time to try again.
+            if is_timeout(&error) {
+                ErrorKind::TimedOut.into()
+            } else {
+                error
+            }
+        })
     }
 
     fn write_vectored<W: Write>(
@@ -212,7 +238,8 @@ impl Outbox {
         Ok(())
     }
 
-    fn intact(&self) -> io::Result<()> {
+    #[inline]
+    pub(crate) fn intact(&self) -> io::Result<()> {
         match self.broken {
             None => Ok(()),
             Some(kind) => Err(kind.into()),
@@ -221,7 +248,9 @@ impl Outbox {
 
     /// A writer that has no time now is resumed later; any other failure is for good.
     fn judge(&mut self, error: io::Error) -> io::Error {
-        if !is_timeout(&error) {
+        if is_timeout(&error) {
+            self.is_stalled = true;
+        } else {
             self.give_up(error.kind());
         }
         error

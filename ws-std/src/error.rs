@@ -66,7 +66,8 @@ pub enum Stage {
     /// [`recv_timeout`](crate::WebSocket::recv_timeout) returns `None`. It is for those that turn that
     /// into an error.
     Receive,
-    /// A write: the peer does not read. What was queued stays queued.
+    /// A write: the peer does not read. From a method that sends it means that nothing was taken,
+    /// and that it may be tried again; from any other, that what is queued stays queued.
     Send,
 }
 

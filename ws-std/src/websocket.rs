@@ -183,8 +183,18 @@ impl<S: Transport> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Closing`] after our Close, or when the connection has ended; [`Error::Timeout`] when
-    /// the peer does not read; [`Error::Io`]; [`Error::Misuse`] between [`begin`](Self::begin) and
-    /// [`finish`](Self::finish).
+    /// the peer does not read, and there is no room for the message; [`Error::Io`];
+    /// [`Error::Misuse`] between [`begin`](Self::begin) and [`finish`](Self::finish).
+    ///
+    /// The three answers to a peer that does not read, guaranteed for all methods that send:
+    ///
+    /// - `Ok`: the message is taken. If the write timed out it is queued; [`flush`](Self::flush),
+    ///   `recv`, or the next `send` write it before anything else. Sending it again would send it
+    ///   twice.
+    /// - [`Error::Timeout`]: nothing of it is taken. It may be sent again.
+    /// - [`Error::Io`], with `TimedOut`: a message larger than the buffer broke off in the middle.
+    ///   Nothing can be sent any more, and the peer is told so by the end of the stream; what it sent
+    ///   can still be received. [`state`](Self::state) is no longer `Open`.
     pub fn send<'a>(&mut self, message: impl Into<MessageRef<'a>>) -> Result<(), Error> {
         let message = message.into();
         self.reply(|reply| reply.send(message))
@@ -269,18 +279,23 @@ impl<S: Transport> WebSocket<S> {
         self.for_each(|_, _| Ok(()))
     }
 
-    /// Writes what is queued, after an [`Error::Timeout`].
+    /// Writes what is queued: what was sent while the peer did not read.
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] again, or [`Error::Io`].
+    /// [`Error::Timeout`] when the peer still does not read, and what is left stays queued;
+    /// [`Error::Io`].
     pub fn flush(&mut self) -> Result<(), Error> {
         self.outbox.flush(&mut self.stream).map_err(send_error)
     }
 
-    /// Where the connection is in its life. `Open` may be over the moment after.
+    /// Where the connection is in its life. `Open` may be over the moment after. When a write has
+    /// failed it is `Closing`: there may still be something to receive.
     pub fn state(&self) -> State {
-        self.connection.state()
+        match self.connection.state() {
+            State::Open if self.outbox.is_broken() => State::Closing,
+            state => state,
+        }
     }
 
     /// Which end this is.
@@ -326,7 +341,8 @@ impl<S: Transport> WebSocket<S> {
         Ok(message)
     }
 
-    /// Sends, and flushes at once.
+    /// Sends, and flushes at once. What is taken and cannot leave now leaves later; that is no
+    /// error, or it would be sent again. It is one for the next to send.
     fn reply(
         &mut self,
         send: impl FnOnce(&mut Reply<'_, S>) -> Result<(), Error>,
@@ -336,8 +352,14 @@ impl<S: Transport> WebSocket<S> {
             connection: &mut self.connection,
             outbox: &mut self.outbox,
         };
+        if reply.outbox.is_stalled() {
+            reply.flush()?;
+        }
         send(&mut reply)?;
-        reply.flush()
+        match reply.flush() {
+            Err(Error::Timeout(Stage::Send)) => Ok(()),
+            flushed => flushed,
+        }
     }
 }
 

@@ -78,7 +78,7 @@ where
         };
         // A handler may have left a message unfinished; a control frame may pass it. Where not even
         // that can be written there is no answer to wait for.
-        if socket.state() != State::Open || socket.close(code, "").is_ok() {
+        if socket.connection.state() != State::Open || socket.close(code, "").is_ok() {
             let _ = socket.wait_closed();
         }
     }
