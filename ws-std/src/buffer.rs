@@ -17,9 +17,12 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
+    /// The capacity is held within bounds: any control frame has to fit, and memory is finite.
     pub(crate) fn new(capacity: usize) -> Self {
+        const LEAST: usize = 256;
+        const MOST: usize = 64 << 20;
         Self {
-            bytes: vec![0; capacity].into_boxed_slice(),
+            bytes: vec![0; capacity.clamp(LEAST, MOST)].into_boxed_slice(),
             start: 0,
             end: 0,
         }

@@ -20,9 +20,9 @@ use ws_proto::{Config, Limit, Timeout};
 pub use self::answer::{Accept, Decision, Reject};
 use self::connection::Admission;
 use crate::{
-    opening::Request,
+    opening::{Request, SHORTEST},
     transport::{Remote, Stream},
-    websocket::{RECEIVE_BUFFER, WebSocket},
+    websocket::{RECEIVE_BUFFER, WebSocket, automatic},
 };
 
 /// What a handler may fail with: anything. The peer is told 1011, the log is told the error.
@@ -188,21 +188,24 @@ impl Server {
     }
 
     /// How long a write may find no room because the peer does not read. Default 30 s; `None` is
-    /// for ever.
+    /// for ever, and the least is 1 ms.
     pub fn send_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.options.send_timeout = timeout;
+        self.options.send_timeout = timeout.map(|timeout| timeout.max(SHORTEST));
         self
     }
 
     /// All bounds and timers of the protocol. It replaces [`max_message`](Self::max_message) and
     /// [`handshake_timeout`](Self::handshake_timeout).
+    ///
+    /// Pings and Closes are answered by the connection, whatever `pong` and `close` say: there is
+    /// nobody else here to see them.
     pub fn config(mut self, config: Config) -> Self {
-        self.options.config = config;
+        self.options.config = automatic(config);
         self
     }
 
     /// The size of the receive buffer of a connection, in bytes. Default [`RECEIVE_BUFFER`]; not
-    /// smaller than [`Limits::max_head`](ws_proto::Limits::max_head).
+    /// smaller than [`Limits::max_head`](ws_proto::Limits::max_head), and from 256 bytes to 64 MiB.
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.options.receive_buffer = bytes;
         self

@@ -72,19 +72,23 @@ pub struct WebSocket<S: Transport> {
 
 impl<S: Transport> WebSocket<S> {
     /// The client's end of a connection whose opening handshake was done elsewhere.
+    ///
+    /// Pings and Closes are answered, whatever the configuration says of
+    /// [`pong`](Config::pong) and [`close`](Config::close): there is nobody else here to see them.
     pub fn client(stream: S, config: Arc<Config>) -> Self {
         Self::established(
             stream,
-            Connection::client(config),
+            Connection::client(shared_automatic(config)),
             Inbox::new(RECEIVE_BUFFER),
         )
     }
 
-    /// The server's end of a connection whose opening handshake was done elsewhere.
+    /// The server's end of a connection whose opening handshake was done elsewhere. The
+    /// configuration is held to as by [`client`](Self::client).
     pub fn server(stream: S, config: Arc<Config>) -> Self {
         Self::established(
             stream,
-            Connection::server(config),
+            Connection::server(shared_automatic(config)),
             Inbox::new(RECEIVE_BUFFER),
         )
     }
@@ -384,6 +388,22 @@ impl<S: Transport> fmt::Debug for WebSocket<S> {
             .field("state", &self.state())
             .field("end", &self.end)
             .finish_non_exhaustive()
+    }
+}
+
+/// This configuration, with the replies left to the connection: the events that would tell a caller
+/// of a Ping or Close to answer are not handed out.
+pub(crate) fn automatic(mut config: Config) -> Config {
+    config.pong = ws_proto::Reply::Automatic;
+    config.close = ws_proto::Reply::Automatic;
+    config
+}
+
+fn shared_automatic(config: Arc<Config>) -> Arc<Config> {
+    if *config == automatic(*config) {
+        config
+    } else {
+        Arc::new(automatic(*config))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use support::{PATIENCE, Read1, Running, Script, in_time, plain, read_head};
+use support::{PATIENCE, Read1, Running, Script, bind, echo, in_time, plain, read_head};
 use ws_std::{
     Client, Error, Stage,
     ws_proto::handshake::{HandshakeMisuse, ResponseError},
@@ -24,6 +24,26 @@ fn answered(answer: &[u8]) -> Error {
         Err(error) => error,
         Ok(_) => panic!("it is open"),
     }
+}
+
+/// Times that no clock will show, and those that no system takes.
+#[test]
+fn bounds_at_both_ends_of_their_range_do_no_harm() {
+    let server = bind().send_timeout(Some(Duration::ZERO)).receive_buffer(0);
+    let server = Running::start(server, echo);
+    let client = Client::new()
+        .connect_timeout(Duration::MAX)
+        .send_timeout(Some(Duration::ZERO))
+        .receive_buffer(usize::MAX)
+        .header("Authorization", "Bearer s3cret");
+    assert!(!format!("{client:?}").contains("s3cret"));
+    let mut socket = client.connect(&server.uri()).expect("connected");
+    socket.send_text("x").expect("sent");
+    let reply = socket.recv_timeout(Duration::MAX);
+    assert_eq!(
+        reply.expect("no error").expect("a reply").as_text(),
+        Some("x")
+    );
 }
 
 #[test]

@@ -345,6 +345,20 @@ fn we_close_and_still_receive() {
     assert_eq!(unmask(&stream.written()), plain(0x88, b"\x03\xe8done"));
 }
 
+/// The events that would ask the caller for an answer are not handed out here.
+#[test]
+fn pings_and_closes_are_answered_whatever_the_configuration_says() {
+    let mut config = Config::new();
+    config.pong = ws_proto::Reply::Manual;
+    config.close = ws_proto::Reply::Manual;
+    let frames = [masked(0x89, b"p"), masked(0x88, b"\x03\xe8")].concat();
+    let mut stream = Script::new([Read1::Bytes(frames), Read1::End]);
+    let mut socket = WebSocket::server(&mut stream, Arc::new(config));
+    assert!(socket.wait_closed().expect("an ordinary end").clean);
+    let expected = [plain(0x8a, b"p"), plain(0x88, b"\x03\xe8")];
+    assert_eq!(socket.stream().written(), expected.concat());
+}
+
 #[test]
 fn dropped_connection_says_1001() {
     let mut stream = Script::default();
@@ -476,8 +490,10 @@ fn send_that_times_out_took_all_or_nothing() {
 /// A fragment of several pieces of which some have left cannot be tried again.
 #[test]
 fn fragment_that_breaks_off_is_not_to_be_sent_again() {
-    let mut stream = Script::default();
-    stream.fault = Some((1, ErrorKind::WouldBlock));
+    let mut stream = Script {
+        fault: Some((1, ErrorKind::WouldBlock)),
+        ..Script::default()
+    };
     let mut socket = server(&mut stream);
     socket.begin(MessageKind::Binary).expect("begun");
     let sent = socket.send_fragment(&[0; 60_000]);
