@@ -1,13 +1,16 @@
 //! The two buffers of a connection: [`Inbox`] between reads, [`Outbox`] between writes.
 
-use std::io::{self, ErrorKind, IoSlice, Write};
+use std::{
+    io::{self, ErrorKind, IoSlice, Write},
+    time::{Duration, Instant},
+};
 
 use ws_proto::{
     Output, Role, SEND_ROOM,
     frame::{FrameHeader, mask::MaskingKey},
 };
 
-use crate::keys::ThreadKeys;
+use crate::{keys::ThreadKeys, opening::SHORTEST, transport::Transport};
 
 /// What was read and not taken yet.
 pub(crate) struct Inbox {
@@ -169,6 +172,30 @@ impl Outbox {
         (self.start, self.end) = (0, 0);
         self.is_stalled = false;
         writer.flush()
+    }
+
+    /// Writes what is queued, as far as it goes in this time: a peer that takes a byte now and then
+    /// must not stretch it.
+    pub(crate) fn flush_within<S: Transport>(
+        &mut self,
+        stream: &mut S,
+        patience: Duration,
+    ) -> io::Result<()> {
+        let begun = Instant::now();
+        while !self.is_empty() {
+            self.intact()?;
+            let left = patience.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            stream.set_write_timeout(Some(left.max(SHORTEST)))?;
+            let rest = self.bytes.get(self.start..self.end).unwrap_or_default();
+            match written(stream.write(rest)) {
+                Ok(n) => self.start = self.start.saturating_add(n).min(self.end),
+                Err(error) => return Err(self.judge(error)),
+            }
+        }
+        self.flush(stream)
     }
 
     /// Writes what is queued, a header, and its payload, which is too long for this buffer.

@@ -15,7 +15,7 @@ use ws_proto::{
     CloseCode, Config, Connection, MessageKind, Messages, Role, SEND_ROOM, State, Want,
 };
 
-use self::end::End;
+use self::end::{End, Stopping};
 pub(crate) use self::end::{LINGER, linger};
 
 use crate::{
@@ -64,6 +64,7 @@ pub struct WebSocket<S: Transport> {
     /// The reason of the peer's Close.
     reason: String,
     end: Option<End>,
+    stopping: Stopping,
     /// What is worth remembering of the opening handshake.
     opening: Option<Box<Opening>>,
     /// `messages` has grown since the last tick.
@@ -109,6 +110,7 @@ impl<S: Transport> WebSocket<S> {
             clock: Clock::start(),
             reason: String::new(),
             end: None,
+            stopping: Stopping::No,
             opening: None,
             has_grown: false,
         }

@@ -414,6 +414,26 @@ fn shutdown_does_not_wait_for_a_peer_that_has_gone() {
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
+/// The same for one that says FIN, and no Close: its end cannot be read, because reading was ended
+/// to wake the thread.
+#[test]
+fn shutdown_does_not_wait_for_a_peer_that_ends_without_a_close() {
+    let server = Running::echo();
+    let mut tcp = server.tcp();
+    tcp.write_all(&[REQUEST, &masked(0x81, b"x")].concat())
+        .expect("written");
+    read_head(&mut tcp);
+    assert_eq!(read_n(&mut tcp, 3), plain(0x81, b"x"));
+    let handle = server.handle.clone();
+    let begun = Instant::now();
+    let shutdown = std::thread::spawn(move || handle.shutdown(PATIENCE));
+    assert_eq!(read_n(&mut tcp, 4), plain(0x88, b"\x03\xe9"));
+    tcp.shutdown(TcpShutdown::Write).expect("it is open");
+    let report = shutdown.join().expect("no panic");
+    assert_eq!(report.forced, 0);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
 #[test]
 fn peer_that_does_not_read_is_given_up_on() {
     let (sender, receiver) = mpsc::channel();
