@@ -39,7 +39,7 @@ pub enum Error {
     /// The connection is closed: by a closing handshake, or with code 1006 because the peer went
     /// without one.
     Closed(Closed),
-    /// The peer broke a rule, and was told so.
+    /// The peer broke a rule, or was silent for too long, and was told so.
     Violation(Violation),
     /// The stream ended inside a message.
     Truncated,
@@ -129,6 +129,10 @@ impl fmt::Display for Error {
             Self::Response(error) => write!(f, "bad response: {error}"),
             Self::NoResponse => f.write_str("the stream ended before the response did"),
             Self::Closed(closed) => closed.fmt(f),
+            // It broke nothing: it is not there.
+            Self::Violation(violation @ (Violation::PingTimeout | Violation::IdleTimeout)) => {
+                write!(f, "the peer is silent: {violation}")
+            }
             Self::Violation(violation) => write!(f, "the peer broke a rule: {violation}"),
             Self::Truncated => f.write_str("the stream ended inside a message"),
             Self::Closing => f.write_str("the connection is closing"),
