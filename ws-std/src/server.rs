@@ -83,8 +83,8 @@ pub struct Handle {
 /// How a shutdown went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
-    /// Connections that ended by themselves, in time.
-    pub clean: usize,
+    /// Connections that ended by themselves, in time, with or without a closing handshake.
+    pub in_time: usize,
     /// Connections that were cut off at the deadline.
     pub forced: usize,
 }
@@ -326,7 +326,7 @@ impl Handle {
             .shared
             .drain(table, Instant::now().checked_add(FORCED_PATIENCE));
         let report = Shutdown {
-            clean: at_first.saturating_sub(forced),
+            in_time: at_first.saturating_sub(forced),
             forced,
         };
         table.phase = Phase::Stopped(report);

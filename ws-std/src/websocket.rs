@@ -44,9 +44,9 @@ pub const RECEIVE_BUFFER: usize = 16 << 10;
 /// # Who drives the protocol
 ///
 /// The thread that calls. Pings are answered, and timeouts are noticed, inside
-/// [`recv`](Self::recv), [`recv_timeout`](Self::recv_timeout) and [`for_each`](Self::for_each), and
-/// nowhere else: a program that computes for a minute between two of them looks dead for a minute,
-/// and its peer may say so.
+/// [`recv`](Self::recv), [`recv_timeout`](Self::recv_timeout), [`for_each`](Self::for_each) and
+/// [`wait_closed`](Self::wait_closed), and nowhere else: a program that computes for a minute between
+/// two of them looks dead for a minute, and its peer may say so.
 ///
 /// # Buffers
 ///
@@ -153,12 +153,10 @@ impl<S: Transport> WebSocket<S> {
     /// collected, and leaves with one write when all messages of one read are handled.
     ///
     /// ```no_run
-    /// # fn main() -> Result<(), ws_std::Error> {
     /// let mut socket = ws_std::connect("ws://127.0.0.1:8765")?;
     /// let closed = socket.for_each(|message, reply| reply.send(message))?;
     /// println!("{closed}");
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), ws_std::Error>(())
     /// ```
     ///
     /// # Errors
@@ -326,6 +324,10 @@ impl<S: Transport> WebSocket<S> {
 
     /// The stream, for its options. What is read from it or written to it is missing from the
     /// connection.
+    ///
+    /// Its read timeout is the connection's, which remembers what it has set: one that is changed here
+    /// delays heartbeats and [`recv_timeout`](Self::recv_timeout), or makes them return early. The
+    /// write timeout may be changed; without one a peer that does not read blocks a send for ever.
     pub fn stream_mut(&mut self) -> &mut S {
         &mut self.stream
     }
@@ -369,7 +371,7 @@ impl<S: Transport> WebSocket<S> {
     }
 }
 
-/// Best effort, and at most a second: a Close with 1001, unless the connection is closed or
+/// Best effort, and at most a second, on a stream that has write and read timeouts: a Close with 1001, unless the connection is closed or
 /// closing.
 impl<S: Transport> Drop for WebSocket<S> {
     fn drop(&mut self) {

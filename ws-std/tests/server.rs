@@ -271,7 +271,7 @@ fn shutdown_tells_1001_and_waits() {
     assert_eq!(
         report,
         Shutdown {
-            clean: 4,
+            in_time: 4,
             forced: 0
         }
     );
@@ -308,7 +308,7 @@ fn shutdown_cuts_off_at_the_deadline() {
     assert_eq!(
         report,
         Shutdown {
-            clean: 0,
+            in_time: 0,
             forced: 1
         }
     );

@@ -2,7 +2,11 @@
 
 mod support;
 
-use std::{io::ErrorKind, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use support::{Read1, Script, masked, plain, unmask};
 use ws_std::{
@@ -364,6 +368,23 @@ fn dropped_connection_says_1001() {
     let mut stream = Script::default();
     drop(server(&mut stream));
     assert_eq!(stream.written(), plain(0x88, b"\x03\xe9"));
+    assert!(stream.is_shut_down);
+}
+
+/// A peer that takes a byte now and then: each write is in time, and all together would not be.
+#[test]
+fn drop_has_one_deadline_for_all_its_writes() {
+    let mut stream = Script {
+        fault: Some((0, ErrorKind::WouldBlock)),
+        write_limit: Some(1),
+        write_pause: Duration::from_millis(20),
+        ..Script::default()
+    };
+    let mut socket = server(&mut stream);
+    socket.send_binary(&[0; 1000]).expect("taken, not written");
+    let begun = Instant::now();
+    drop(socket);
+    assert!(begun.elapsed() < Duration::from_secs(5), "20 s in all");
     assert!(stream.is_shut_down);
 }
 
