@@ -79,6 +79,7 @@ pub(crate) struct Outbox {
     keys: ThreadKeys,
     /// Nothing can be written any more.
     broken: Option<ErrorKind>,
+    /// A write found no room, and what was queued then has not left yet.
     is_stalled: bool,
 }
 
@@ -118,7 +119,7 @@ impl Outbox {
         self.broken.is_some()
     }
 
-    /// A write found no room, and what was queued then has not left yet.
+    /// Whether the next to send has to wait until what is queued has left.
     pub(crate) fn is_stalled(&self) -> bool {
         self.is_stalled
     }

@@ -299,8 +299,8 @@ impl Handle {
     /// A handler that is receiving is woken at once; one that computes learns of it when it receives
     /// again. One that never does keeps its thread.
     ///
-    /// Not to be called by a handler: it would wait for the connection that is waiting for it, until
-    /// the time is up.
+    /// Not to be called by a handler: it would wait for the connection that is waiting for it,
+    /// until the time is up.
     pub fn shutdown(&self, patience: Duration) -> Shutdown {
         let deadline = Instant::now().checked_add(patience);
         let mut table = self.shared.table();
