@@ -367,8 +367,8 @@ impl Shared {
         let (place, admission) = {
             let mut table = self.table();
             if table.phase != Phase::Serving {
-                // The shutdown began after the connection was accepted. It has told all that were in
-                // the table to stop, and would wait for this one in vain.
+                // The shutdown began after the connection was accepted. It has told all that were
+                // in the table to stop, and would wait for this one in vain.
                 return;
             }
             let serving = table.connections.len() - table.refused;
@@ -407,7 +407,7 @@ impl Shared {
         }
     }
 
-    /// Whether there is anything to accept for. From here on a shutdown wakes the thread that asked.
+    /// Whether there is anything to accept for. A shutdown after this wakes the thread that asked.
     fn begin_accepting(&self) -> bool {
         let mut table = self.table();
         table.is_accepting = table.phase == Phase::Serving;

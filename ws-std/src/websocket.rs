@@ -45,8 +45,8 @@ pub const RECEIVE_BUFFER: usize = 16 << 10;
 ///
 /// The thread that calls. Pings are answered, and timeouts are noticed, inside
 /// [`recv`](Self::recv), [`recv_timeout`](Self::recv_timeout), [`for_each`](Self::for_each) and
-/// [`wait_closed`](Self::wait_closed), and nowhere else: a program that computes for a minute between
-/// two of them looks dead for a minute, and its peer may say so.
+/// [`wait_closed`](Self::wait_closed), and nowhere else: a program that computes for a minute
+/// between two of them looks dead for a minute, and its peer may say so.
 ///
 /// # Buffers
 ///
@@ -197,8 +197,8 @@ impl<S: Transport> WebSocket<S> {
     ///   twice.
     /// - [`Error::Timeout`]: nothing of it is taken. It may be sent again.
     /// - [`Error::Io`], with `TimedOut`: a message larger than the buffer broke off in the middle.
-    ///   Nothing can be sent any more, and the peer is told so by the end of the stream; what it sent
-    ///   can still be received. [`state`](Self::state) is no longer `Open`.
+    ///   Nothing can be sent any more, and the peer is told so by the end of the stream; what it
+    ///   sent can still be received. [`state`](Self::state) is no longer `Open`.
     pub fn send<'a>(&mut self, message: impl Into<MessageRef<'a>>) -> Result<(), Error> {
         let message = message.into();
         self.reply(|reply| reply.send(message))
@@ -325,8 +325,8 @@ impl<S: Transport> WebSocket<S> {
     /// The stream, for its options. What is read from it or written to it is missing from the
     /// connection.
     ///
-    /// Its read timeout is the connection's, which remembers what it has set: one that is changed here
-    /// delays heartbeats and [`recv_timeout`](Self::recv_timeout), or makes them return early. The
+    /// Its read timeout is the connection's, which remembers what it has set: one that is changed
+    /// here delays heartbeats and [`recv_timeout`](Self::recv_timeout), or makes them return early. The
     /// write timeout may be changed; without one a peer that does not read blocks a send for ever.
     pub fn stream_mut(&mut self) -> &mut S {
         &mut self.stream
@@ -371,8 +371,8 @@ impl<S: Transport> WebSocket<S> {
     }
 }
 
-/// Best effort, and at most a second, on a stream that has write and read timeouts: a Close with 1001, unless the connection is closed or
-/// closing.
+/// Best effort, and at most a second on a stream that has timeouts: a Close with 1001, unless the
+/// connection is closed or closing.
 impl<S: Transport> Drop for WebSocket<S> {
     fn drop(&mut self) {
         if self.end.is_some() {

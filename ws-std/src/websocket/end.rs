@@ -27,7 +27,8 @@ pub(super) enum End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stopping {
     No,
-    /// Our Close has left, and our end of the stream behind it. The peer is looked for now and then.
+    /// Our Close has left, and our end of the stream behind it. The peer's is looked for now and
+    /// then.
     HalfClosed {
         pause: Duration,
     },
@@ -62,8 +63,8 @@ impl<S: Transport> WebSocket<S> {
     }
 
     /// Another thread woke this one to close the connection. What the peer says until its own Close
-    /// can still be read, but not be waited for: the reading half was ended to wake us. Its end cannot
-    /// be read either, but the stream knows when both directions have ended, so ours ends first.
+    /// can still be read, but not be waited for: the reading half was ended to wake us. Its end
+    /// cannot be read either, but the stream knows when both directions have ended, so ours ends first.
     fn stop<R>(&mut self) -> Step<R> {
         const PAUSE: Duration = Duration::from_millis(2);
         const LONGEST_PAUSE: Duration = Duration::from_millis(50);
