@@ -1,13 +1,16 @@
 //! The two buffers of a connection: [`Inbox`] between reads, [`Outbox`] between writes.
 
-use std::io::{self, ErrorKind, IoSlice, Write};
+use std::{
+    io::{self, ErrorKind, IoSlice, Write},
+    time::{Duration, Instant},
+};
 
 use ws_proto::{
     Output, Role, SEND_ROOM,
     frame::{FrameHeader, mask::MaskingKey},
 };
 
-use crate::keys::ThreadKeys;
+use crate::{keys::ThreadKeys, opening::SHORTEST, transport::Transport};
 
 /// What was read and not taken yet.
 pub(crate) struct Inbox {
@@ -17,9 +20,12 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
+    /// The capacity is held within bounds: any control frame has to fit, and memory is finite.
     pub(crate) fn new(capacity: usize) -> Self {
+        const LEAST: usize = 256;
+        const MOST: usize = 64 << 20;
         Self {
-            bytes: vec![0; capacity].into_boxed_slice(),
+            bytes: vec![0; capacity.clamp(LEAST, MOST)].into_boxed_slice(),
             start: 0,
             end: 0,
         }
@@ -73,6 +79,8 @@ pub(crate) struct Outbox {
     keys: ThreadKeys,
     /// Nothing can be written any more.
     broken: Option<ErrorKind>,
+    /// A write found no room, and what was queued then has not left yet.
+    is_stalled: bool,
 }
 
 impl Outbox {
@@ -84,6 +92,7 @@ impl Outbox {
             role,
             keys: ThreadKeys::default(),
             broken: None,
+            is_stalled: false,
         }
     }
 
@@ -97,7 +106,22 @@ impl Outbox {
         .resume(self.end);
         let result = append(&mut output);
         self.end = output.len();
+        if self.broken.is_some() {
+            // Replies that nobody will write must not fill the buffer: without room for a reply
+            // nothing more is received.
+            (self.start, self.end) = (0, 0);
+        }
         result
+    }
+
+    /// Nothing can be written any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// Whether the next to send has to wait until what is queued has left.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.is_stalled
     }
 
     pub(crate) fn room(&self) -> usize {
@@ -147,7 +171,32 @@ impl Outbox {
             }
         }
         (self.start, self.end) = (0, 0);
+        self.is_stalled = false;
         writer.flush()
+    }
+
+    /// Writes what is queued, as far as it goes in this time: a peer that takes a byte now and then
+    /// must not stretch it.
+    pub(crate) fn flush_within<S: Transport>(
+        &mut self,
+        stream: &mut S,
+        patience: Duration,
+    ) -> io::Result<()> {
+        let begun = Instant::now();
+        while !self.is_empty() {
+            self.intact()?;
+            let left = patience.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            stream.set_write_timeout(Some(left.max(SHORTEST)))?;
+            let rest = self.bytes.get(self.start..self.end).unwrap_or_default();
+            match written(stream.write(rest)) {
+                Ok(n) => self.start = self.start.saturating_add(n).min(self.end),
+                Err(error) => return Err(self.judge(error)),
+            }
+        }
+        self.flush(stream)
     }
 
     /// Writes what is queued, a header, and its payload, which is too long for this buffer.
@@ -163,7 +212,15 @@ impl Outbox {
             None => self.write_vectored(writer, &header.to_bytes(), payload),
             Some(key) => self.write_masked(writer, &header.to_bytes(), key, payload),
         };
-        result.inspect_err(|error| self.give_up(error.kind()))
+        result.map_err(|error| {
+            self.give_up(error.kind());
+            // Where a stream says "would block" for "too late", this is not the time to try again.
+            if is_timeout(&error) {
+                ErrorKind::TimedOut.into()
+            } else {
+                error
+            }
+        })
     }
 
     fn write_vectored<W: Write>(
@@ -212,7 +269,8 @@ impl Outbox {
         Ok(())
     }
 
-    fn intact(&self) -> io::Result<()> {
+    #[inline]
+    pub(crate) fn intact(&self) -> io::Result<()> {
         match self.broken {
             None => Ok(()),
             Some(kind) => Err(kind.into()),
@@ -221,7 +279,9 @@ impl Outbox {
 
     /// A writer that has no time now is resumed later; any other failure is for good.
     fn judge(&mut self, error: io::Error) -> io::Error {
-        if !is_timeout(&error) {
+        if is_timeout(&error) {
+            self.is_stalled = true;
+        } else {
             self.give_up(error.kind());
         }
         error

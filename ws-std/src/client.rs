@@ -1,7 +1,7 @@
 //! [`connect`] and [`Client`]: the connecting end.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::ErrorKind,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     sync::{Arc, mpsc},
     thread,
@@ -18,9 +18,9 @@ use crate::{
     error::{Error, Rejection, Stage},
     keys::random,
     log,
-    opening::{Headers, Opening},
+    opening::{Headers, MAX_HEADERS, Opening, SHORTEST, left, read_until, write_all},
     transport::{Stream, Transport},
-    websocket::{RECEIVE_BUFFER, WebSocket},
+    websocket::{RECEIVE_BUFFER, WebSocket, automatic},
 };
 
 /// Opens a connection to a `ws:` URI, with the defaults of [`Client`].
@@ -100,16 +100,17 @@ impl Client {
         self
     }
 
-    /// One bound on all that [`connect`](Self::connect) does: DNS, TCP, HTTP. Default 10 s.
+    /// One bound on all that [`connect`](Self::connect) does: DNS, TCP, HTTP. Default 10 s;
+    /// [`Duration::MAX`] is for ever.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
     /// How long a write may find no room because the peer does not read. Default 30 s; `None` is
-    /// for ever.
+    /// for ever, and the least is 1 ms.
     pub fn send_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.send_timeout = timeout;
+        self.send_timeout = timeout.map(|timeout| timeout.max(SHORTEST));
         self
     }
 
@@ -121,13 +122,16 @@ impl Client {
     }
 
     /// All bounds and timers of the protocol. It replaces [`max_message`](Self::max_message).
+    ///
+    /// Pings and Closes are answered by the connection, whatever `pong` and `close` say: there is
+    /// nobody else here to see them.
     pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+        self.config = automatic(config);
         self
     }
 
     /// The size of the receive buffer in bytes. Default [`RECEIVE_BUFFER`]; not smaller than
-    /// [`Limits::max_head`](ws_proto::Limits::max_head).
+    /// [`Limits::max_head`](ws_proto::Limits::max_head), and from 256 bytes to 64 MiB.
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.receive_buffer = bytes;
         self
@@ -152,7 +156,7 @@ impl Client {
     /// [`Error::Request`]; [`Error::Response`]; [`Error::NoResponse`]; [`Error::Io`].
     pub fn connect(&self, uri: &str) -> Result<WebSocket<Stream>, Error> {
         let parsed = parse(uri)?;
-        let deadline = Instant::now() + self.connect_timeout;
+        let deadline = self.deadline();
         let addresses = resolve(parsed.host(), parsed.port(), deadline)?;
         let tcp = connect_any(&addresses, deadline)?;
         tcp.set_nodelay(true).map_err(Error::Io)?;
@@ -165,14 +169,19 @@ impl Client {
     ///
     /// As [`connect`](Self::connect).
     pub fn connect_on<S: Transport>(&self, stream: S, uri: &str) -> Result<WebSocket<S>, Error> {
-        self.open(stream, &parse(uri)?, Instant::now() + self.connect_timeout)
+        self.open(stream, &parse(uri)?, self.deadline())
+    }
+
+    /// When all has to be done; a time that no clock will show is never.
+    fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.connect_timeout)
     }
 
     fn open<S: Transport>(
         &self,
         mut stream: S,
         uri: &WsUri<'_>,
-        deadline: Instant,
+        deadline: Option<Instant>,
     ) -> Result<WebSocket<S>, Error> {
         let subprotocols: Vec<&str> = self.subprotocols.iter().map(String::as_str).collect();
         let headers = self.headers.views();
@@ -187,7 +196,7 @@ impl Client {
         let handshake = ClientHandshake::start(&request, random(), &mut output).map_err(refusal)?;
         self.show('>', output.written());
         stream
-            .set_write_timeout(Some(left(deadline)?))
+            .set_write_timeout(left(deadline)?)
             .map_err(Error::Io)?;
         write_all(&mut stream, output.written())?;
         let exchange = Exchange {
@@ -241,7 +250,7 @@ struct Exchange<'c, S> {
     handshake: ClientHandshake<'c>,
     inbox: Inbox,
     stream: S,
-    deadline: Instant,
+    deadline: Option<Instant>,
 }
 
 /// What a response led to, once it does not borrow the input any more.
@@ -337,8 +346,6 @@ impl<S: Transport> Exchange<'_, S> {
     }
 }
 
-/// The most headers of a response or request.
-pub(crate) const MAX_HEADERS: usize = 100;
 /// How much of the body of a rejection is kept.
 const MAX_BODY: usize = 64 << 10;
 
@@ -352,7 +359,7 @@ fn parse(uri: &str) -> Result<WsUri<'_>, Error> {
 
 /// The addresses of a host. The system's resolver cannot be told a deadline, so it is asked on
 /// another thread, which is left to itself when the time is up.
-fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, Error> {
+fn resolve(host: &str, port: u16, deadline: Option<Instant>) -> Result<Vec<SocketAddr>, Error> {
     if let Ok(address) = host.parse() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
@@ -365,74 +372,39 @@ fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, 
             let _ = sender.send(addresses.map(Iterator::collect::<Vec<_>>));
         })
         .map_err(Error::Resolve)?;
-    match receiver.recv_timeout(left(deadline)?) {
-        Err(_) => Err(Error::Timeout(Stage::Connect)),
-        Ok(Err(error)) => Err(Error::Resolve(error)),
-        Ok(Ok(addresses)) if addresses.is_empty() => {
+    let received = match left(deadline)? {
+        Some(left) => receiver.recv_timeout(left).ok(),
+        None => receiver.recv().ok(),
+    };
+    match received {
+        None => Err(Error::Timeout(Stage::Connect)),
+        Some(Err(error)) => Err(Error::Resolve(error)),
+        Some(Ok(addresses)) if addresses.is_empty() => {
             Err(Error::Resolve(ErrorKind::NotFound.into()))
         }
-        Ok(Ok(addresses)) => Ok(addresses),
+        Some(Ok(addresses)) => Ok(addresses),
     }
 }
 
 /// Connects to the first address that takes it; each gets its share of the time that is left.
-fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Error> {
+fn connect_any(addresses: &[SocketAddr], deadline: Option<Instant>) -> Result<TcpStream, Error> {
     let mut failure = Error::Timeout(Stage::Connect);
     for (tried, address) in addresses.iter().enumerate() {
         let Ok(left) = left(deadline) else {
             break;
         };
         let to_try = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        match TcpStream::connect_timeout(address, (left / to_try).max(SHORTEST)) {
+        let connected = match left {
+            Some(left) => TcpStream::connect_timeout(address, (left / to_try).max(SHORTEST)),
+            None => TcpStream::connect(address),
+        };
+        match connected {
             Ok(stream) => return Ok(stream),
             Err(error) if is_timeout(&error) => failure = Error::Timeout(Stage::Connect),
             Err(error) => failure = Error::Connect(error),
         }
     }
     Err(failure)
-}
-
-/// What is left of the time for the handshake.
-fn left(deadline: Instant) -> Result<Duration, Error> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(Error::Timeout(Stage::Handshake));
-    }
-    Ok(left.max(SHORTEST))
-}
-
-/// Operating systems take no timeout of zero.
-const SHORTEST: Duration = Duration::from_millis(1);
-
-/// Reads once, behind what is there; 0 at the end of the stream.
-pub(crate) fn read_until<S: Transport>(
-    stream: &mut S,
-    inbox: &mut Inbox,
-    deadline: Instant,
-) -> Result<usize, Error> {
-    loop {
-        stream
-            .set_read_timeout(Some(left(deadline)?))
-            .map_err(Error::Io)?;
-        match Read::read(stream, inbox.free_mut()) {
-            Ok(n) => {
-                inbox.filled(n);
-                return Ok(n);
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if is_timeout(&error) => return Err(Error::Timeout(Stage::Handshake)),
-            Err(error) => return Err(Error::Io(error)),
-        }
-    }
-}
-
-/// Writes a head within the write timeout.
-pub(crate) fn write_all<W: Write>(writer: &mut W, bytes: &[u8]) -> Result<(), Error> {
-    match writer.write_all(bytes).and_then(|()| writer.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) if is_timeout(&error) => Err(Error::Timeout(Stage::Handshake)),
-        Err(error) => Err(Error::Io(io::Error::from(error.kind()))),
-    }
 }
 
 fn refusal(error: HandshakeError) -> Error {

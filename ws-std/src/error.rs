@@ -39,7 +39,7 @@ pub enum Error {
     /// The connection is closed: by a closing handshake, or with code 1006 because the peer went
     /// without one.
     Closed(Closed),
-    /// The peer broke a rule, and was told so.
+    /// The peer broke a rule, or was silent for too long, and was told so.
     Violation(Violation),
     /// The stream ended inside a message.
     Truncated,
@@ -66,7 +66,8 @@ pub enum Stage {
     /// [`recv_timeout`](crate::WebSocket::recv_timeout) returns `None`. It is for those that turn that
     /// into an error.
     Receive,
-    /// A write: the peer does not read. What was queued stays queued.
+    /// A write: the peer does not read. From a method that sends it means that nothing was taken,
+    /// and that it may be tried again; from any other, that what is queued stays queued.
     Send,
 }
 
@@ -128,6 +129,10 @@ impl fmt::Display for Error {
             Self::Response(error) => write!(f, "bad response: {error}"),
             Self::NoResponse => f.write_str("the stream ended before the response did"),
             Self::Closed(closed) => closed.fmt(f),
+            // It broke nothing: it is not there.
+            Self::Violation(violation @ (Violation::PingTimeout | Violation::IdleTimeout)) => {
+                write!(f, "the peer is silent: {violation}")
+            }
             Self::Violation(violation) => write!(f, "the peer broke a rule: {violation}"),
             Self::Truncated => f.write_str("the stream ended inside a message"),
             Self::Closing => f.write_str("the connection is closing"),

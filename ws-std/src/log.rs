@@ -13,9 +13,14 @@ pub(crate) fn head_lines(head: &[u8]) -> impl Iterator<Item = String> {
             if number == 0 {
                 elide(&redact_query(&line))
             } else {
-                elide(&redact_header(&line))
+                head_line(&line)
             }
         })
+}
+
+/// One header, as it may be shown.
+pub(crate) fn head_line(line: &str) -> String {
+    elide(&redact_header(line))
 }
 
 /// At most [`LINE`] characters, without any that a terminal would obey.

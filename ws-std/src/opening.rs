@@ -1,11 +1,24 @@
 //! What an opening handshake said, kept for the life of the connection: [`Opening`], [`Headers`].
 
-use std::{net::SocketAddr, str};
+use std::{
+    fmt,
+    io::{self, ErrorKind, Read, Write},
+    net::SocketAddr,
+    str,
+    time::{Duration, Instant},
+};
 
 use ws_proto::handshake;
 
-/// The headers of a request or response, in their order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+use crate::{
+    buffer::{Inbox, is_timeout},
+    error::{Error, Stage},
+    log,
+    transport::Transport,
+};
+
+/// The headers of a request or response, in their order. `Debug` shows no secrets.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     headers: Vec<(Box<str>, Box<[u8]>)>,
 }
@@ -44,6 +57,16 @@ impl Headers {
         self.iter()
             .map(|(name, value)| handshake::Header { name, value })
             .collect()
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What holds these is printed in panics and logs.
+        let lines = self.iter().map(|(name, value)| {
+            log::head_line(&format!("{name}: {}", String::from_utf8_lossy(value)))
+        });
+        f.debug_list().entries(lines).finish()
     }
 }
 
@@ -152,3 +175,51 @@ impl Opening {
         self.subprotocol.as_deref()
     }
 }
+
+/// Reads once, behind what is there; 0 at the end of the stream.
+pub(crate) fn read_until<S: Transport>(
+    stream: &mut S,
+    inbox: &mut Inbox,
+    deadline: Option<Instant>,
+) -> Result<usize, Error> {
+    loop {
+        stream
+            .set_read_timeout(left(deadline)?)
+            .map_err(Error::Io)?;
+        match Read::read(stream, inbox.free_mut()) {
+            Ok(n) => {
+                inbox.filled(n);
+                return Ok(n);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if is_timeout(&error) => return Err(Error::Timeout(Stage::Handshake)),
+            Err(error) => return Err(Error::Io(error)),
+        }
+    }
+}
+
+/// Writes a head within the write timeout.
+pub(crate) fn write_all<W: Write>(writer: &mut W, bytes: &[u8]) -> Result<(), Error> {
+    match writer.write_all(bytes).and_then(|()| writer.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if is_timeout(&error) => Err(Error::Timeout(Stage::Handshake)),
+        Err(error) => Err(Error::Io(io::Error::from(error.kind()))),
+    }
+}
+
+/// What is left of the time for the handshake; `None` is for ever.
+pub(crate) fn left(deadline: Option<Instant>) -> Result<Option<Duration>, Error> {
+    let Some(deadline) = deadline else {
+        return Ok(None);
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(Error::Timeout(Stage::Handshake));
+    }
+    Ok(Some(left.max(SHORTEST)))
+}
+
+/// The most headers of a response or request.
+pub(crate) const MAX_HEADERS: usize = 100;
+/// Operating systems take no timeout of zero.
+pub(crate) const SHORTEST: Duration = Duration::from_millis(1);

@@ -1,6 +1,9 @@
 //! [`Reply`]: sending without a write for each message.
 
-use std::sync::Arc;
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+};
 
 use ws_proto::{CloseCode, Config, Connection, MessageKind, Output, SendError};
 
@@ -15,6 +18,8 @@ use crate::{
 /// The sending half, lent to the function of [`for_each`](crate::WebSocket::for_each). What is sent
 /// is collected, and written when the messages that came with one read are handled, when the buffer
 /// is full, or by [`flush`](Self::flush).
+///
+/// [`Error::Timeout`] from any `send` means what it does there: nothing was taken.
 pub struct Reply<'a, S> {
     pub(crate) stream: &'a mut S,
     pub(crate) connection: &'a mut Connection<Arc<Config>>,
@@ -46,7 +51,7 @@ impl<S: Transport> Reply<'_, S> {
             .outbox
             .with(|output| self.connection.send_text(text, output))
         {
-            Ok(()) => Ok(()),
+            Ok(()) => self.outbox.intact().map_err(Error::Io),
             Err(error) => self.send_again(error, MessageRef::Text(text)),
         }
     }
@@ -62,7 +67,7 @@ impl<S: Transport> Reply<'_, S> {
             .outbox
             .with(|output| self.connection.send_binary(bytes, output))
         {
-            Ok(()) => Ok(()),
+            Ok(()) => self.outbox.intact().map_err(Error::Io),
             Err(error) => self.send_again(error, MessageRef::Binary(bytes)),
         }
     }
@@ -83,12 +88,15 @@ impl<S: Transport> Reply<'_, S> {
     /// As [`WebSocket::send_fragment`](crate::WebSocket::send_fragment).
     pub fn send_fragment(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         let longest = self.outbox.longest_payload();
+        let mut taken = Taken::Nothing;
         while bytes.len() > longest {
             let (fragment, rest) = bytes.split_at(longest);
-            self.append(|connection, output| connection.send_fragment(fragment, output))?;
-            bytes = rest;
+            let sent = self.append(|connection, output| connection.send_fragment(fragment, output));
+            self.whole(sent, taken)?;
+            (bytes, taken) = (rest, Taken::Part);
         }
-        self.append(|connection, output| connection.send_fragment(bytes, output))
+        let sent = self.append(|connection, output| connection.send_fragment(bytes, output));
+        self.whole(sent, taken)
     }
 
     /// Sends the last fragment.
@@ -99,10 +107,13 @@ impl<S: Transport> Reply<'_, S> {
     pub fn finish(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let (before, last) =
             bytes.split_at(bytes.len().saturating_sub(self.outbox.longest_payload()));
+        let mut taken = Taken::Nothing;
         if !before.is_empty() {
             self.send_fragment(before)?;
+            taken = Taken::Part;
         }
-        self.append(|connection, output| connection.finish(last, output))
+        let sent = self.append(|connection, output| connection.finish(last, output));
+        self.whole(sent, taken)
     }
 
     /// Sends a Ping with up to 125 bytes.
@@ -140,12 +151,29 @@ impl<S: Transport> Reply<'_, S> {
     ) -> Result<(), Error> {
         let result = self.outbox.with(|output| append(self.connection, output));
         if result != Err(SendError::Full) {
-            return result.map_err(refusal);
+            result.map_err(refusal)?;
+            return self.outbox.intact().map_err(Error::Io);
         }
         self.flush()?;
         self.outbox
             .with(|output| append(self.connection, output))
             .map_err(refusal)
+    }
+
+    /// "Try again" must not be said of what was taken in part: whoever did would send that twice.
+    fn whole(&mut self, sent: Result<(), Error>, taken: Taken) -> Result<(), Error> {
+        match (sent, taken) {
+            (Err(Error::Timeout(_)), Taken::Part) => Err(self.give_up(ErrorKind::TimedOut.into())),
+            (sent, _) => sent,
+        }
+    }
+
+    /// Nothing can follow a message that broke off. The peer, if it ever reads again, shall not
+    /// wait for the rest.
+    fn give_up(&mut self, error: io::Error) -> Error {
+        self.outbox.give_up(error.kind());
+        let _ = self.stream.shutdown_write();
+        Error::Io(error)
     }
 
     /// A message that found no room: there is some after a flush, unless the message is too long for
@@ -166,6 +194,11 @@ impl<S: Transport> Reply<'_, S> {
             MessageRef::Text(_) => MessageKind::Text,
             MessageRef::Binary(_) => MessageKind::Binary,
         };
+        // What goes past the buffer cannot wait in it: as long as it is not begun, it can be tried
+        // again.
+        if self.outbox.is_stalled() {
+            self.flush()?;
+        }
         let header = self
             .outbox
             .with(|output| {
@@ -175,8 +208,15 @@ impl<S: Transport> Reply<'_, S> {
             .map_err(refusal)?;
         self.outbox
             .write_through(self.stream, &header, payload)
-            .map_err(send_error)
+            .map_err(|error| self.give_up(error))
     }
+}
+
+/// How much of a fragment that is sent in pieces was taken.
+#[derive(Clone, Copy)]
+enum Taken {
+    Nothing,
+    Part,
 }
 
 fn refusal(error: SendError) -> Error {

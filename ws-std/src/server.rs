@@ -8,7 +8,7 @@ use std::{
     error::Error,
     fmt, fs, io,
     io::ErrorKind,
-    net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -20,9 +20,9 @@ use ws_proto::{Config, Limit, Timeout};
 pub use self::answer::{Accept, Decision, Reject};
 use self::connection::Admission;
 use crate::{
-    opening::Request,
+    opening::{Request, SHORTEST},
     transport::{Remote, Stream},
-    websocket::{RECEIVE_BUFFER, WebSocket},
+    websocket::{RECEIVE_BUFFER, WebSocket, automatic},
 };
 
 /// What a handler may fail with: anything. The peer is told 1011, the log is told the error.
@@ -83,16 +83,25 @@ pub struct Handle {
 /// How a shutdown went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
-    /// Connections that ended by themselves, in time.
-    pub clean: usize,
+    /// Connections that ended by themselves, in time, with or without a closing handshake.
+    pub in_time: usize,
     /// Connections that were cut off at the deadline.
     pub forced: usize,
 }
 
 struct Shared {
     listener: TcpListener,
+    origin: Origin,
     table: Mutex<Table>,
     changed: Condvar,
+}
+
+/// Where the listening socket comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Ours,
+    /// Others may hold it, too.
+    Passed,
 }
 
 #[derive(Default)]
@@ -102,6 +111,8 @@ struct Table {
     /// How many of the connections are only told 503.
     refused: usize,
     phase: Phase,
+    /// A thread is in [`Server::serve`], and not done accepting.
+    is_accepting: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,14 +130,20 @@ impl Server {
     ///
     /// Those of the socket.
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        Ok(Self::from_listener(TcpListener::bind(address)?))
+        Ok(Self::new(TcpListener::bind(address)?, Origin::Ours))
     }
 
-    /// Serves on a socket that listens already: one that a service manager passed, say.
+    /// Serves on a socket that listens already: one that a service manager passed, say. Whoever
+    /// else holds it can go on accepting after this server is shut down.
     pub fn from_listener(listener: TcpListener) -> Self {
+        Self::new(listener, Origin::Passed)
+    }
+
+    fn new(listener: TcpListener, origin: Origin) -> Self {
         Self {
             shared: Arc::new(Shared {
                 listener,
+                origin,
                 table: Mutex::default(),
                 changed: Condvar::new(),
             }),
@@ -171,21 +188,24 @@ impl Server {
     }
 
     /// How long a write may find no room because the peer does not read. Default 30 s; `None` is
-    /// for ever.
+    /// for ever, and the least is 1 ms.
     pub fn send_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.options.send_timeout = timeout;
+        self.options.send_timeout = timeout.map(|timeout| timeout.max(SHORTEST));
         self
     }
 
     /// All bounds and timers of the protocol. It replaces [`max_message`](Self::max_message) and
     /// [`handshake_timeout`](Self::handshake_timeout).
+    ///
+    /// Pings and Closes are answered by the connection, whatever `pong` and `close` say: there is
+    /// nobody else here to see them.
     pub fn config(mut self, config: Config) -> Self {
-        self.options.config = config;
+        self.options.config = automatic(config);
         self
     }
 
     /// The size of the receive buffer of a connection, in bytes. Default [`RECEIVE_BUFFER`]; not
-    /// smaller than [`Limits::max_head`](ws_proto::Limits::max_head).
+    /// smaller than [`Limits::max_head`](ws_proto::Limits::max_head), and from 256 bytes to 64 MiB.
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.options.receive_buffer = bytes;
         self
@@ -227,7 +247,7 @@ impl Server {
         let Self { shared, options } = self;
         let service = Arc::new(Service { options, handler });
         let mut pause = MIN_PAUSE;
-        loop {
+        while shared.begin_accepting() {
             let accepted = shared.listener.accept();
             if shared.table().phase != Phase::Serving {
                 break;
@@ -247,6 +267,8 @@ impl Server {
             }
         }
         let mut table = shared.table();
+        table.is_accepting = false;
+        shared.changed.notify_all();
         while !matches!(table.phase, Phase::Stopped(_)) {
             table = shared.wait(table);
         }
@@ -276,17 +298,22 @@ impl Handle {
     ///
     /// A handler that is receiving is woken at once; one that computes learns of it when it receives
     /// again. One that never does keeps its thread.
+    ///
+    /// Not to be called by a handler: it would wait for the connection that is waiting for it,
+    /// until the time is up.
     pub fn shutdown(&self, patience: Duration) -> Shutdown {
         let deadline = Instant::now().checked_add(patience);
         let mut table = self.shared.table();
+        let at_first = table.connections.len();
         if table.phase == Phase::Serving {
             table.phase = Phase::Draining;
             for remote in table.connections.values() {
                 remote.stop();
             }
+            drop(table);
             self.shared.wake();
+            table = self.shared.table();
         }
-        let at_first = table.connections.len();
         table = self.shared.drain(table, deadline);
         if let Phase::Stopped(report) = table.phase {
             return report;
@@ -299,7 +326,7 @@ impl Handle {
             .shared
             .drain(table, Instant::now().checked_add(FORCED_PATIENCE));
         let report = Shutdown {
-            clean: at_first.saturating_sub(forced),
+            in_time: at_first.saturating_sub(forced),
             forced,
         };
         table.phase = Phase::Stopped(report);
@@ -339,6 +366,11 @@ impl Shared {
         let remote = stream.remote();
         let (place, admission) = {
             let mut table = self.table();
+            if table.phase != Phase::Serving {
+                // The shutdown began after the connection was accepted. It has told all that were
+                // in the table to stop, and would wait for this one in vain.
+                return;
+            }
             let serving = table.connections.len() - table.refused;
             let admission = if serving < service.options.max_connections {
                 Admission::Serve
@@ -373,6 +405,13 @@ impl Shared {
             tracing::warn!(target: "ws::conn", %error, "no thread for a connection");
             remote.refuse(answer::UNAVAILABLE);
         }
+    }
+
+    /// Whether there is anything to accept for. A shutdown after this wakes the thread that asked.
+    fn begin_accepting(&self) -> bool {
+        let mut table = self.table();
+        table.is_accepting = table.phase == Phase::Serving;
+        table.is_accepting
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -420,16 +459,44 @@ impl Shared {
     /// Wakes the thread that accepts.
     fn wake(&self) {
         self.changed.notify_all();
-        // Linux ends a blocked accept when the listening socket is shut down; elsewhere one last
-        // connection does.
-        if SockRef::from(&self.listener)
-            .shutdown(std::net::Shutdown::Both)
-            .is_err()
-            && let Ok(address) = self.listener.local_addr()
+        // Linux ends a blocked accept when the listening socket is shut down. That ends it for
+        // everybody who holds it, so it is only done to our own.
+        if self.origin == Origin::Ours
+            && SockRef::from(&self.listener)
+                .shutdown(std::net::Shutdown::Both)
+                .is_ok()
         {
+            return;
+        }
+        // Elsewhere one last connection does. Another holder of the socket may be the one that
+        // accepts it, hence more than one.
+        const ATTEMPTS: usize = 20;
+        let Ok(address) = self.listener.local_addr().map(reachable) else {
+            return;
+        };
+        for _ in 0..ATTEMPTS {
+            if !self.table().is_accepting {
+                return;
+            }
             let _ = TcpStream::connect_timeout(&address, FORCED_PATIENCE);
+            let table = self.table();
+            let _ = self
+                .changed
+                .wait_timeout_while(table, MIN_PAUSE, |table| table.is_accepting);
         }
     }
+}
+
+/// Where a socket can be connected to that listens here. Not every system takes "any address" for
+/// this machine.
+fn reachable(mut listening: SocketAddr) -> SocketAddr {
+    if listening.ip().is_unspecified() {
+        listening.set_ip(match listening {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    listening
 }
 
 /// The place of a connection in the table, left when its thread ends, however it ends.

@@ -15,7 +15,7 @@ use ws_proto::{
     CloseCode, Config, Connection, MessageKind, Messages, Role, SEND_ROOM, State, Want,
 };
 
-use self::end::End;
+use self::end::{End, Stopping};
 pub(crate) use self::end::{LINGER, linger};
 
 use crate::{
@@ -44,9 +44,9 @@ pub const RECEIVE_BUFFER: usize = 16 << 10;
 /// # Who drives the protocol
 ///
 /// The thread that calls. Pings are answered, and timeouts are noticed, inside
-/// [`recv`](Self::recv), [`recv_timeout`](Self::recv_timeout) and [`for_each`](Self::for_each), and
-/// nowhere else: a program that computes for a minute between two of them looks dead for a minute,
-/// and its peer may say so.
+/// [`recv`](Self::recv), [`recv_timeout`](Self::recv_timeout), [`for_each`](Self::for_each) and
+/// [`wait_closed`](Self::wait_closed), and nowhere else: a program that computes for a minute
+/// between two of them looks dead for a minute, and its peer may say so.
 ///
 /// # Buffers
 ///
@@ -64,6 +64,7 @@ pub struct WebSocket<S: Transport> {
     /// The reason of the peer's Close.
     reason: String,
     end: Option<End>,
+    stopping: Stopping,
     /// What is worth remembering of the opening handshake.
     opening: Option<Box<Opening>>,
     /// `messages` has grown since the last tick.
@@ -72,19 +73,23 @@ pub struct WebSocket<S: Transport> {
 
 impl<S: Transport> WebSocket<S> {
     /// The client's end of a connection whose opening handshake was done elsewhere.
+    ///
+    /// Pings and Closes are answered, whatever the configuration says of
+    /// [`pong`](Config::pong) and [`close`](Config::close): there is nobody else here to see them.
     pub fn client(stream: S, config: Arc<Config>) -> Self {
         Self::established(
             stream,
-            Connection::client(config),
+            Connection::client(shared_automatic(config)),
             Inbox::new(RECEIVE_BUFFER),
         )
     }
 
-    /// The server's end of a connection whose opening handshake was done elsewhere.
+    /// The server's end of a connection whose opening handshake was done elsewhere. The
+    /// configuration is held to as by [`client`](Self::client).
     pub fn server(stream: S, config: Arc<Config>) -> Self {
         Self::established(
             stream,
-            Connection::server(config),
+            Connection::server(shared_automatic(config)),
             Inbox::new(RECEIVE_BUFFER),
         )
     }
@@ -105,6 +110,7 @@ impl<S: Transport> WebSocket<S> {
             clock: Clock::start(),
             reason: String::new(),
             end: None,
+            stopping: Stopping::No,
             opening: None,
             has_grown: false,
         }
@@ -147,12 +153,10 @@ impl<S: Transport> WebSocket<S> {
     /// collected, and leaves with one write when all messages of one read are handled.
     ///
     /// ```no_run
-    /// # fn main() -> Result<(), ws_std::Error> {
     /// let mut socket = ws_std::connect("ws://127.0.0.1:8765")?;
     /// let closed = socket.for_each(|message, reply| reply.send(message))?;
     /// println!("{closed}");
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), ws_std::Error>(())
     /// ```
     ///
     /// # Errors
@@ -183,8 +187,18 @@ impl<S: Transport> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Closing`] after our Close, or when the connection has ended; [`Error::Timeout`] when
-    /// the peer does not read; [`Error::Io`]; [`Error::Misuse`] between [`begin`](Self::begin) and
-    /// [`finish`](Self::finish).
+    /// the peer does not read, and there is no room for the message; [`Error::Io`];
+    /// [`Error::Misuse`] between [`begin`](Self::begin) and [`finish`](Self::finish).
+    ///
+    /// The three answers to a peer that does not read, guaranteed for all methods that send:
+    ///
+    /// - `Ok`: the message is taken. If the write timed out it is queued; [`flush`](Self::flush),
+    ///   `recv`, or the next `send` write it before anything else. Sending it again would send it
+    ///   twice.
+    /// - [`Error::Timeout`]: nothing of it is taken. It may be sent again.
+    /// - [`Error::Io`], with `TimedOut`: a message larger than the buffer broke off in the middle.
+    ///   Nothing can be sent any more, and the peer is told so by the end of the stream; what it
+    ///   sent can still be received. [`state`](Self::state) is no longer `Open`.
     pub fn send<'a>(&mut self, message: impl Into<MessageRef<'a>>) -> Result<(), Error> {
         let message = message.into();
         self.reply(|reply| reply.send(message))
@@ -269,18 +283,23 @@ impl<S: Transport> WebSocket<S> {
         self.for_each(|_, _| Ok(()))
     }
 
-    /// Writes what is queued, after an [`Error::Timeout`].
+    /// Writes what is queued: what was sent while the peer did not read.
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] again, or [`Error::Io`].
+    /// [`Error::Timeout`] when the peer still does not read, and what is left stays queued;
+    /// [`Error::Io`].
     pub fn flush(&mut self) -> Result<(), Error> {
         self.outbox.flush(&mut self.stream).map_err(send_error)
     }
 
-    /// Where the connection is in its life. `Open` may be over the moment after.
+    /// Where the connection is in its life. `Open` may be over the moment after. When a write has
+    /// failed it is `Closing`: there may still be something to receive.
     pub fn state(&self) -> State {
-        self.connection.state()
+        match self.connection.state() {
+            State::Open if self.outbox.is_broken() => State::Closing,
+            state => state,
+        }
     }
 
     /// Which end this is.
@@ -305,6 +324,10 @@ impl<S: Transport> WebSocket<S> {
 
     /// The stream, for its options. What is read from it or written to it is missing from the
     /// connection.
+    ///
+    /// Its read timeout is the connection's, which remembers what it has set: one that is changed
+    /// here delays heartbeats and [`recv_timeout`](Self::recv_timeout), or makes them return early. The
+    /// write timeout may be changed; without one a peer that does not read blocks a send for ever.
     pub fn stream_mut(&mut self) -> &mut S {
         &mut self.stream
     }
@@ -326,7 +349,8 @@ impl<S: Transport> WebSocket<S> {
         Ok(message)
     }
 
-    /// Sends, and flushes at once.
+    /// Sends, and flushes at once. What is taken and cannot leave now leaves later; that is no
+    /// error, or it would be sent again. It is one for the next to send.
     fn reply(
         &mut self,
         send: impl FnOnce(&mut Reply<'_, S>) -> Result<(), Error>,
@@ -336,13 +360,19 @@ impl<S: Transport> WebSocket<S> {
             connection: &mut self.connection,
             outbox: &mut self.outbox,
         };
+        if reply.outbox.is_stalled() {
+            reply.flush()?;
+        }
         send(&mut reply)?;
-        reply.flush()
+        match reply.flush() {
+            Err(Error::Timeout(Stage::Send)) => Ok(()),
+            flushed => flushed,
+        }
     }
 }
 
-/// Best effort, and at most a second: a Close with 1001, unless the connection is closed or
-/// closing.
+/// Best effort, and at most a second on a stream that has timeouts: a Close with 1001, unless the
+/// connection is closed or closing.
 impl<S: Transport> Drop for WebSocket<S> {
     fn drop(&mut self) {
         if self.end.is_some() {
@@ -362,6 +392,22 @@ impl<S: Transport> fmt::Debug for WebSocket<S> {
             .field("state", &self.state())
             .field("end", &self.end)
             .finish_non_exhaustive()
+    }
+}
+
+/// This configuration, with the replies left to the connection: the events that would tell a caller
+/// of a Ping or Close to answer are not handed out.
+pub(crate) fn automatic(mut config: Config) -> Config {
+    config.pong = ws_proto::Reply::Automatic;
+    config.close = ws_proto::Reply::Automatic;
+    config
+}
+
+fn shared_automatic(config: Arc<Config>) -> Arc<Config> {
+    if *config == automatic(*config) {
+        config
+    } else {
+        Arc::new(automatic(*config))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use support::{PATIENCE, Read1, Running, Script, in_time, plain, read_head};
+use support::{PATIENCE, Read1, Running, Script, bind, echo, in_time, plain, read_head};
 use ws_std::{
     Client, Error, Stage,
     ws_proto::handshake::{HandshakeMisuse, ResponseError},
@@ -24,6 +24,44 @@ fn answered(answer: &[u8]) -> Error {
         Err(error) => error,
         Ok(_) => panic!("it is open"),
     }
+}
+
+/// Times that no clock will show, and those that no system takes.
+/// RFC 6455 §7.1.1: "a client SHOULD wait for the server to close the connection but MAY close the
+/// connection at any time", and we do when the wait is over.
+#[test]
+fn client_does_not_linger_after_a_clean_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let tcp = std::net::TcpStream::connect(listener.local_addr().expect("it is bound"))
+        .expect("it listens");
+    let (mut peer, _) = listener.accept().expect("a connection");
+    peer.write_all(&plain(0x88, b"\x03\xe8")).expect("written");
+    let mut config = ws_std::Config::new();
+    config.timeouts.end_of_input = ws_std::Timeout::Ms(10);
+    let mut socket = ws_std::WebSocket::client(tcp, std::sync::Arc::new(config));
+    let begun = std::time::Instant::now();
+    assert!(socket.wait_closed().expect("an ordinary end").clean);
+    assert!(begun.elapsed() < Duration::from_millis(900));
+    drop(peer);
+}
+
+#[test]
+fn bounds_at_both_ends_of_their_range_do_no_harm() {
+    let server = bind().send_timeout(Some(Duration::ZERO)).receive_buffer(0);
+    let server = Running::start(server, echo);
+    let client = Client::new()
+        .connect_timeout(Duration::MAX)
+        .send_timeout(Some(Duration::ZERO))
+        .receive_buffer(usize::MAX)
+        .header("Authorization", "Bearer s3cret");
+    assert!(!format!("{client:?}").contains("s3cret"));
+    let mut socket = client.connect(&server.uri()).expect("connected");
+    socket.send_text("x").expect("sent");
+    let reply = socket.recv_timeout(Duration::MAX);
+    assert_eq!(
+        reply.expect("no error").expect("a reply").as_text(),
+        Some("x")
+    );
 }
 
 #[test]

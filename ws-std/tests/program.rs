@@ -1,15 +1,16 @@
 //! The `ws` program: what it prints, and how it ends.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", unix))]
 
 mod support;
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     process::{Child, Command, Output, Stdio},
 };
 
 use support::{Running, bind, echo, in_time};
-use ws_std::{CloseCode, Reject};
+use ws_std::{CloseCode, MessageKind, Reject};
 
 fn ws(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ws"));
@@ -98,15 +99,61 @@ fn exit_codes() {
     let shown = text(&output.stderr);
     assert!(shown.contains("403 Forbidden\nnot\\u{7}you\n"), "{shown}");
 
-    let breaking = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let closing = Running::start(bind(), |_| Ok(()));
+    let output = ws(&["send", &closing.uri(), "x"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("closed before a reply"));
+
+    // The reset of a socket with unread input.
+    let resetting = raw(|tcp| {
+        let _ = tcp.peek(&mut [0]);
+    });
+    assert_eq!(code(&["send", &resetting, "x"]), Some(3));
+    let truncating = Running::start(bind(), |socket| {
+        socket.begin(MessageKind::Text)?;
+        socket.send_fragment(b"x")?;
+        socket.stream().tcp().shutdown(Shutdown::Write)?;
+        Ok(())
+    });
+    assert_eq!(code(&["send", &truncating.uri(), "x"]), Some(7));
+
+    let breaking = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let uri = format!("ws://{}/", breaking.local_addr().expect("it is bound"));
     let server = std::thread::spawn(move || {
         let (mut tcp, _) = breaking.accept().expect("a connection");
         support::read_head(&mut tcp);
-        std::io::Write::write_all(&mut tcp, b"SSH-2.0-x\r\n\r\n").expect("written");
+        Write::write_all(&mut tcp, b"SSH-2.0-x\r\n\r\n").expect("written");
     });
     assert_eq!(code(&["send", &uri, "x"]), Some(7));
     server.join().expect("no panic");
+}
+
+/// A server that does this to its one connection, and its URI.
+fn raw(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let uri = format!("ws://{}/", listener.local_addr().expect("it is bound"));
+    std::thread::spawn(move || serve(listener.accept().expect("a connection").0));
+    uri
+}
+
+#[test]
+fn numbers_out_of_range_and_text_that_is_none_are_usage_errors() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    for arguments in [
+        &["send", "-w", "1e19", "ws://127.0.0.1:1/", "x"][..],
+        &["send", "--timeout", "-1", "ws://127.0.0.1:1/", "x"],
+        &["send", "--timeout", "NaN", "ws://127.0.0.1:1/", "x"],
+        &["echo", "--receive-buffer", "99999999999999"],
+        &["echo", "--receive-buffer", "1"],
+    ] {
+        assert_eq!(ws(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ws"));
+    command.args(["send", "ws://127.0.0.1:1/"]);
+    command.arg(OsStr::from_bytes(b"\xff"));
+    let status = in_time(move || command.status().expect("it runs"));
+    assert_eq!(status.code(), Some(2));
 }
 
 /// A child that does not outlive its test.

@@ -271,11 +271,29 @@ fn shutdown_tells_1001_and_waits() {
     assert_eq!(
         report,
         Shutdown {
-            clean: 4,
+            in_time: 4,
             forced: 0
         }
     );
     assert!(ws_std::connect(&server.uri()).is_err(), "nothing listens");
+}
+
+/// The socket may be a service manager's, which passes it on to the next process.
+#[test]
+fn shutdown_leaves_a_listener_that_was_passed_to_its_other_holders() {
+    for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+        let listener = std::net::TcpListener::bind(address).expect("a free port");
+        let other = listener.try_clone().expect("a duplicate");
+        let server = Running::start(ws_std::Server::from_listener(listener), echo);
+        let port = other.local_addr().expect("it is bound").port();
+        let socket = ws_std::connect(&format!("ws://127.0.0.1:{port}/")).expect("connected");
+        drop(socket);
+        in_time(move || drop(server));
+        in_time(move || {
+            let _connecting = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+            other.accept().expect("it still accepts");
+        });
+    }
 }
 
 #[test]
@@ -290,7 +308,7 @@ fn shutdown_cuts_off_at_the_deadline() {
     assert_eq!(
         report,
         Shutdown {
-            clean: 0,
+            in_time: 0,
             forced: 1
         }
     );
@@ -396,6 +414,26 @@ fn shutdown_does_not_wait_for_a_peer_that_has_gone() {
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
+/// The same for one that says FIN, and no Close: its end cannot be read, because reading was ended
+/// to wake the thread.
+#[test]
+fn shutdown_does_not_wait_for_a_peer_that_ends_without_a_close() {
+    let server = Running::echo();
+    let mut tcp = server.tcp();
+    tcp.write_all(&[REQUEST, &masked(0x81, b"x")].concat())
+        .expect("written");
+    read_head(&mut tcp);
+    assert_eq!(read_n(&mut tcp, 3), plain(0x81, b"x"));
+    let handle = server.handle.clone();
+    let begun = Instant::now();
+    let shutdown = std::thread::spawn(move || handle.shutdown(PATIENCE));
+    assert_eq!(read_n(&mut tcp, 4), plain(0x88, b"\x03\xe9"));
+    tcp.shutdown(TcpShutdown::Write).expect("it is open");
+    let report = shutdown.join().expect("no panic");
+    assert_eq!(report.forced, 0);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
 #[test]
 fn peer_that_does_not_read_is_given_up_on() {
     let (sender, receiver) = mpsc::channel();
@@ -413,7 +451,7 @@ fn peer_that_does_not_read_is_given_up_on() {
     tcp.write_all(REQUEST).expect("written");
     let error = receiver.recv_timeout(PATIENCE).expect("it gives up");
     assert!(
-        matches!(error, Error::Timeout(ws_std::Stage::Send)),
+        matches!(&error, Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut),
         "{error}"
     );
     let begun = Instant::now();

@@ -2,7 +2,11 @@
 
 mod support;
 
-use std::{io::ErrorKind, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use support::{Read1, Script, masked, plain, unmask};
 use ws_std::{
@@ -345,11 +349,42 @@ fn we_close_and_still_receive() {
     assert_eq!(unmask(&stream.written()), plain(0x88, b"\x03\xe8done"));
 }
 
+/// The events that would ask the caller for an answer are not handed out here.
+#[test]
+fn pings_and_closes_are_answered_whatever_the_configuration_says() {
+    let mut config = Config::new();
+    config.pong = ws_proto::Reply::Manual;
+    config.close = ws_proto::Reply::Manual;
+    let frames = [masked(0x89, b"p"), masked(0x88, b"\x03\xe8")].concat();
+    let mut stream = Script::new([Read1::Bytes(frames), Read1::End]);
+    let mut socket = WebSocket::server(&mut stream, Arc::new(config));
+    assert!(socket.wait_closed().expect("an ordinary end").clean);
+    let expected = [plain(0x8a, b"p"), plain(0x88, b"\x03\xe8")];
+    assert_eq!(socket.stream().written(), expected.concat());
+}
+
 #[test]
 fn dropped_connection_says_1001() {
     let mut stream = Script::default();
     drop(server(&mut stream));
     assert_eq!(stream.written(), plain(0x88, b"\x03\xe9"));
+    assert!(stream.is_shut_down);
+}
+
+/// A peer that takes a byte now and then: each write is in time, and all together would not be.
+#[test]
+fn drop_has_one_deadline_for_all_its_writes() {
+    let mut stream = Script {
+        fault: Some((0, ErrorKind::WouldBlock)),
+        write_limit: Some(1),
+        write_pause: Duration::from_millis(20),
+        ..Script::default()
+    };
+    let mut socket = server(&mut stream);
+    socket.send_binary(&[0; 1000]).expect("taken, not written");
+    let begun = Instant::now();
+    drop(socket);
+    assert!(begun.elapsed() < Duration::from_secs(5), "20 s in all");
     assert!(stream.is_shut_down);
 }
 
@@ -426,6 +461,67 @@ fn failed_writer_does_not_hide_what_the_peer_said() {
     assert_eq!(closed.closed().expect("closed").code, CloseCode::new(1013));
 }
 
+/// Pongs that nobody writes must not take the room that receiving needs.
+#[test]
+fn failed_writer_does_not_fill_up_with_pongs() {
+    let mut stream = Script::new([
+        Read1::Bytes(masked(0x89, b"p")),
+        Read1::Bytes(masked(0x89, &[0; 125]).repeat(1000)),
+        Read1::Bytes(masked(0x81, b"bye")),
+    ]);
+    stream.fault = Some((1, ErrorKind::BrokenPipe));
+    let mut socket = server(&mut stream);
+    assert_eq!(socket.recv().expect("a message"), text("bye"));
+    let sent = socket.for_each(|_, _| Ok(()));
+    assert!(matches!(sent, Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock));
+}
+
+/// Whatever is answered, each message that was taken arrives once, and no other.
+#[test]
+fn send_that_times_out_took_all_or_nothing() {
+    for len in [1, 1000, 16_000, 20_000] {
+        let mut stream = Script {
+            is_full: true,
+            ..Script::default()
+        };
+        let mut socket = server(&mut stream);
+        let mut expected = Vec::new();
+        let mut refused = 0;
+        for n in 0..40 {
+            let payload = vec![n; len];
+            match socket.send_binary(&payload) {
+                Ok(()) => expected.extend(plain(0x82, &payload)),
+                Err(Error::Timeout(Stage::Send)) => refused += 1,
+                Err(Error::Io(_)) if len == 20_000 => break,
+                Err(error) => panic!("{error}"),
+            }
+            socket.stream_mut().is_full = n % 3 != 0;
+        }
+        socket.stream_mut().is_full = false;
+        if len == 20_000 {
+            assert_eq!(socket.state(), State::Closing);
+        } else {
+            assert!(refused > 0);
+            socket.flush().expect("there is room");
+        }
+        assert_eq!(socket.stream().written(), expected, "{len}");
+    }
+}
+
+/// A fragment of several pieces of which some have left cannot be tried again.
+#[test]
+fn fragment_that_breaks_off_is_not_to_be_sent_again() {
+    let mut stream = Script {
+        fault: Some((1, ErrorKind::WouldBlock)),
+        ..Script::default()
+    };
+    let mut socket = server(&mut stream);
+    socket.begin(MessageKind::Binary).expect("begun");
+    let sent = socket.send_fragment(&[0; 60_000]);
+    assert!(matches!(sent, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut));
+    assert_eq!(socket.state(), State::Closing);
+}
+
 #[test]
 fn error_of_a_function_comes_out_and_its_replies_leave() {
     let frames = [masked(0x81, b"a"), masked(0x81, b"b"), masked(0x81, b"c")].concat();
@@ -465,7 +561,9 @@ fn large_message_that_times_out_in_the_middle_breaks_sending_but_not_receiving()
     stream.fault = Some((3, ErrorKind::WouldBlock));
     let mut socket = server(&mut stream);
     let sent = socket.send_binary(&[0; 100_000]);
-    assert!(matches!(sent, Err(Error::Timeout(Stage::Send))));
+    assert!(matches!(sent, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut));
+    assert_eq!(socket.state(), State::Closing);
+    assert!(socket.stream().is_shut_down);
     let again = socket.send_text("x");
     assert!(matches!(again, Err(Error::Io(error)) if error.kind() == ErrorKind::BrokenPipe));
     assert_eq!(socket.recv().expect("a message"), text("still here"));

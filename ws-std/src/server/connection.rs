@@ -18,10 +18,9 @@ use super::{
 };
 use crate::{
     buffer::Inbox,
-    client::{MAX_HEADERS, read_until, write_all},
     error::{Error, Stage},
     log,
-    opening::{Opening, Request},
+    opening::{MAX_HEADERS, Opening, Request, read_until, write_all},
     transport::{Stream, Transport},
     websocket::{LINGER, WebSocket, linger},
 };
@@ -78,21 +77,20 @@ where
         };
         // A handler may have left a message unfinished; a control frame may pass it. Where not even
         // that can be written there is no answer to wait for.
-        if socket.state() != State::Open || socket.close(code, "").is_ok() {
+        if socket.connection.state() != State::Open || socket.close(code, "").is_ok() {
             let _ = socket.wait_closed();
         }
     }
 }
 
 /// When the request has to be complete. Who is refused anyway is given a moment.
-fn deadline(options: &Options, accepted: Instant, admission: Admission) -> Instant {
-    const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
+fn deadline(options: &Options, accepted: Instant, admission: Admission) -> Option<Instant> {
     let patience = match (admission, options.config.timeouts.handshake) {
         (Admission::Refuse, _) => LINGER,
         (Admission::Serve, Timeout::Ms(ms)) => Duration::from_millis(ms.into()),
-        (Admission::Serve, Timeout::Never) => FOR_EVER,
+        (Admission::Serve, Timeout::Never) => return None,
     };
-    accepted + patience
+    accepted.checked_add(patience)
 }
 
 struct Handshake<'o> {
@@ -101,7 +99,7 @@ struct Handshake<'o> {
     inbox: Inbox,
     stream: Stream,
     peer: SocketAddr,
-    deadline: Instant,
+    deadline: Option<Instant>,
 }
 
 /// Why there is no connection.
@@ -122,8 +120,11 @@ impl Handshake<'_> {
             (request, Admission::Serve) => request,
         };
         let accepted = request.and_then(|request| Ok((self.decide(&request)?, request)));
-        let patience = self.deadline.saturating_duration_since(Instant::now());
-        let _ = self.stream.set_write_timeout(Some(patience.max(LINGER)));
+        let patience = self.deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            left.max(LINGER)
+        });
+        let _ = self.stream.set_write_timeout(patience);
         match accepted {
             Ok((accept, request)) => self.accept(&request, &accept),
             Err(Refusal::Reject(reject)) => self.reject(&reject),
@@ -225,10 +226,15 @@ impl Handshake<'_> {
         for line in log_lines(Some(output.written())) {
             tracing::debug!(target: "ws::handshake", peer = %self.peer, "> {line}");
         }
-        write_all(&mut self.stream, output.written()).ok()?;
-        self.stream
-            .set_write_timeout(self.options.send_timeout)
-            .ok()?;
+        let answered = write_all(&mut self.stream, output.written()).and_then(|()| {
+            self.stream
+                .set_write_timeout(self.options.send_timeout)
+                .map_err(Error::Io)
+        });
+        if let Err(error) = answered {
+            tracing::debug!(target: "ws::handshake", peer = %self.peer, %error, "cannot answer");
+            return None;
+        }
         self.inbox.keep(unread);
         let opening = Opening {
             target: request.target.clone(),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ws_proto::{CloseCode, Event, State, Violation};
+use ws_proto::{CloseCode, Event, Role, State, Violation};
 
 use super::{WebSocket, drive::Step};
 use crate::{
@@ -23,11 +23,29 @@ pub(super) enum End {
     Io(ErrorKind),
 }
 
+/// How far the connection is in closing because another thread wants it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopping {
+    No,
+    /// Our Close has left, and our end of the stream behind it. The peer's is looked for now and
+    /// then.
+    HalfClosed {
+        pause: Duration,
+    },
+    /// The peer's end has come, too: what is there now is all.
+    Gone,
+}
+
 impl<S: Transport> WebSocket<S> {
     /// The stream has ended.
     pub(super) fn end_of_input<R>(&mut self) -> Step<R> {
         if self.stream.is_stopping() {
             return self.stop();
+        }
+        if let Stopping::HalfClosed { .. } = self.stopping {
+            // The peer may have said something between that read and its end.
+            self.stopping = Stopping::Gone;
+            return Step::Again;
         }
         let truncated = self.connection.is_inside_message() || !self.inbox.is_empty();
         if truncated
@@ -45,14 +63,27 @@ impl<S: Transport> WebSocket<S> {
     }
 
     /// Another thread woke this one to close the connection. What the peer says until its own Close
-    /// can still be read, but not be waited for: the reading half was ended to wake us.
+    /// can still be read, but not be waited for: the reading half was ended to wake us. Its end
+    /// cannot be read either, but the stream knows when both directions have ended, so ours ends first.
     fn stop<R>(&mut self) -> Step<R> {
         const PAUSE: Duration = Duration::from_millis(2);
+        const LONGEST_PAUSE: Duration = Duration::from_millis(50);
         if self.connection.state() == State::Open {
             let _ = self.close(CloseCode::GOING_AWAY, "");
-        } else {
-            thread::sleep(PAUSE);
         }
+        let pause = match self.stopping {
+            Stopping::HalfClosed { pause } => LONGEST_PAUSE.min(pause * 2),
+            _ => PAUSE,
+        };
+        if self.outbox.is_empty() && self.stopping == Stopping::No {
+            let _ = self.stream.shutdown_write();
+            self.stopping = Stopping::HalfClosed { pause };
+            return Step::Again;
+        }
+        if let Stopping::HalfClosed { .. } = self.stopping {
+            self.stopping = Stopping::HalfClosed { pause };
+        }
+        thread::sleep(pause);
         Step::Again
     }
 
@@ -72,8 +103,14 @@ impl<S: Transport> WebSocket<S> {
 
     /// The protocol has ended.
     pub(super) fn ended(&mut self, closed: ws_proto::Closed) {
+        // A client has waited for the end already, and after both Closes there is nothing that a
+        // reset could take away. A server's Close may still be on its way.
+        let patience = match self.connection.role() {
+            Role::Client if closed.clean => Duration::ZERO,
+            _ => LINGER,
+        };
         self.end_with(closed);
-        self.settle(LINGER);
+        self.settle(patience);
     }
 
     pub(super) fn end_with(&mut self, closed: ws_proto::Closed) {
@@ -92,10 +129,7 @@ impl<S: Transport> WebSocket<S> {
     /// Ends the stream so that the peer can read what we wrote last: closing a socket with unread
     /// input resets the connection, and a reset overtakes our Close.
     pub(super) fn settle(&mut self, patience: Duration) {
-        if !self.outbox.is_empty() {
-            let _ = self.stream.set_write_timeout(Some(LINGER / 2));
-        }
-        let _ = self.outbox.flush(&mut self.stream);
+        let _ = self.outbox.flush_within(&mut self.stream, LINGER / 2);
         self.outbox.give_up(ErrorKind::NotConnected);
         self.inbox.keep(0);
         if self.stream.shutdown_write().is_ok() && !patience.is_zero() {

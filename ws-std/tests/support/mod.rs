@@ -34,6 +34,10 @@ pub(crate) struct Script {
     pub(crate) calls: usize,
     pub(crate) read_timeouts: Vec<Option<Duration>>,
     pub(crate) is_shut_down: bool,
+    /// How long a write takes.
+    pub(crate) write_pause: Duration,
+    /// Writes find no room.
+    pub(crate) is_full: bool,
     /// Writes take nothing and say so without an error.
     pub(crate) takes_nothing: bool,
 }
@@ -88,6 +92,10 @@ impl Read for Script {
 impl Write for Script {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         self.call()?;
+        thread::sleep(self.write_pause);
+        if self.is_full {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         if self.takes_nothing {
             return Ok(0);
         }

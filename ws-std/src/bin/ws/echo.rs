@@ -26,8 +26,9 @@ pub(crate) struct Echo {
     #[arg(long, value_name = "N", default_value_t = 4096)]
     max_fragments: u64,
     /// Receive buffer of each connection, in bytes
-    #[arg(long, value_name = "N", default_value_t = 64 << 10)]
-    receive_buffer: usize,
+    #[arg(long, value_name = "N", default_value_t = 64 << 10,
+        value_parser = clap::value_parser!(u32).range(256..=64 << 20))]
+    receive_buffer: u32,
     /// Subprotocol to support; the one named first is preferred
     #[arg(long = "subprotocol", value_name = "NAME")]
     subprotocols: Vec<String>,
@@ -50,7 +51,7 @@ impl Echo {
         config.limits.max_fragments = Limit::At(self.max_fragments);
         let mut server = Server::bind(&self.listen)?
             .config(config)
-            .receive_buffer(self.receive_buffer);
+            .receive_buffer(usize::try_from(self.receive_buffer).unwrap_or(usize::MAX));
         for name in &self.subprotocols {
             server = server.subprotocol(name);
         }

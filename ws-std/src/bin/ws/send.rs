@@ -9,8 +9,8 @@ use std::{
 
 use clap::Args;
 use ws_std::{
-    Client, CloseCode, Closed, Config, Error, Limit, Message, MessageRef, Stream, Timeout,
-    WebSocket, escape,
+    Client, CloseCode, Closed, Config, Error, Limit, Message, MessageRef, Stage, Stream, Timeout,
+    Violation, WebSocket, escape,
 };
 
 #[derive(Args)]
@@ -46,14 +46,34 @@ pub(crate) struct Send {
     messages: Vec<OsString>,
 }
 
+/// How a conversation ended.
+enum End {
+    Closed(Closed),
+    /// Before all replies were there.
+    Unanswered(Closed),
+}
+
 impl Send {
     pub(crate) fn run(self) -> ExitCode {
+        if !self.binary
+            && self
+                .messages
+                .iter()
+                .any(|message| message.to_str().is_none())
+        {
+            eprintln!("ws: a text message is UTF-8; -b sends any bytes");
+            return ExitCode::from(USAGE);
+        }
         let outcome = self
             .connect()
             .and_then(|mut socket| self.converse(&mut socket));
         match outcome {
-            Ok(closed) => self.report(&closed),
-            Err(Error::Closed(closed)) => self.report(&closed),
+            Ok(End::Closed(closed)) | Err(Error::Closed(closed)) => self.report(&closed),
+            Ok(End::Unanswered(closed)) => {
+                eprintln!("ws: closed before a reply");
+                self.report(&closed);
+                ExitCode::FAILURE
+            }
             Err(error) => complain(&error),
         }
     }
@@ -73,31 +93,49 @@ impl Send {
         if self.verbose {
             client = client.on_head_line(|line| eprintln!("{line}"));
         }
-        client.connect(&self.url)
+        client.connect(&self.url).map_err(|error| match error {
+            // There is no connection yet that could fail.
+            Error::Io(error) => Error::Connect(error),
+            error => error,
+        })
     }
 
-    fn converse(&self, socket: &mut WebSocket<Stream>) -> Result<Closed, Error> {
+    fn converse(&self, socket: &mut WebSocket<Stream>) -> Result<End, Error> {
         for message in &self.messages {
-            if self.binary {
-                socket.send_binary(message.as_encoded_bytes())?;
-            } else {
-                socket.send_text(&message.to_string_lossy())?;
+            let sent = match message.to_str() {
+                Some(text) if !self.binary => socket.send_text(text),
+                _ => socket.send_binary(message.as_encoded_bytes()),
+            };
+            match sent {
+                // What the peer said before it went tells more.
+                Ok(()) | Err(Error::Closing | Error::Io(_)) => {}
+                Err(error) => return Err(error),
             }
-            match socket.recv_timeout(self.timeout)? {
-                Some(reply) => self.print(&reply)?,
-                None => return Err(Error::Timeout(ws_std::Stage::Receive)),
+            match socket.recv_timeout(self.timeout) {
+                Ok(Some(reply)) => self.print(&reply)?,
+                Ok(None) => {
+                    sent?;
+                    return Err(Error::Timeout(Stage::Receive));
+                }
+                Err(Error::Closed(closed)) => return Ok(End::Unanswered(closed)),
+                Err(error) => return Err(error),
             }
         }
         if let Some(wait) = self.wait {
-            let end = Instant::now() + wait;
-            while let Some(reply) =
-                socket.recv_timeout(end.saturating_duration_since(Instant::now()))?
-            {
+            let end = Instant::now().checked_add(wait);
+            let left = || {
+                end.map_or(Duration::MAX, |end| {
+                    end.saturating_duration_since(Instant::now())
+                })
+            };
+            while let Some(reply) = socket.recv_timeout(left())? {
                 self.print(&reply)?;
             }
         }
-        socket.close(CloseCode::NORMAL, "")?;
-        socket.wait_closed()
+        match socket.close(CloseCode::NORMAL, "") {
+            Ok(()) | Err(Error::Closing) => socket.wait_closed().map(End::Closed),
+            Err(error) => Err(error),
+        }
     }
 
     fn print(&self, message: &Message) -> Result<(), Error> {
@@ -146,12 +184,12 @@ fn complain(error: &Error) -> ExitCode {
         }
     }
     ExitCode::from(match error {
-        Error::Uri(_) | Error::Request(_) | Error::Misuse(_) => 2,
+        Error::Uri(_) | Error::Request(_) | Error::Misuse(_) => USAGE,
         Error::Resolve(_) | Error::Connect(_) => 3,
         Error::Tls => 4,
         Error::Rejected(_) => 5,
-        Error::Timeout(_) => 6,
-        Error::Violation(_) | Error::Response(_) | Error::NoResponse => 7,
+        Error::Timeout(_) | Error::Violation(Violation::PingTimeout | Violation::IdleTimeout) => 6,
+        Error::Violation(_) | Error::Response(_) | Error::NoResponse | Error::Truncated => 7,
         _ => 1,
     })
 }
@@ -163,5 +201,13 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    if seconds > MOST_SECONDS {
+        return Err(format!("more than {MOST_SECONDS} seconds"));
+    }
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
+
+/// The exit code of a usage error: clap's.
+const USAGE: u8 = 2;
+/// Over thirty years.
+const MOST_SECONDS: f64 = 1e9;
