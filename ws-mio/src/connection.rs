@@ -197,6 +197,11 @@ impl<S: Read + Write, C: Borrow<Config>> Connection<S, C> {
         &mut self.source
     }
 
+    /// The source, to be ended in order behind [`Turn::Closed`]. What is queued is lost.
+    pub fn into_source(self) -> S {
+        self.source
+    }
+
     fn new(
         source: S,
         core: ws_proto::Connection<C>,
