@@ -13,8 +13,12 @@ use std::{
 };
 
 use ws_proto::{
-    CloseCode, Config, Event, MaskingKeys, Messages, Output, SEND_ROOM, SendError, State, Want,
+    CloseCode, Config, Event, MaskingKeys, Messages, Output, Role, SEND_ROOM, SendError, State,
+    Want,
 };
+
+#[cfg(test)]
+mod tests;
 
 /// What a turn came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +37,11 @@ pub struct Connection<S, C = &'static Config> {
     source: S,
     sender: Sender<C>,
     messages: Messages<Vec<u8>>,
-    /// What was read and is incomplete: part of a header or of a control frame.
+    /// What was read and is incomplete: part of a header or of a control frame. At first also what
+    /// came behind the opening handshake.
     unread: Vec<u8>,
     input: Input,
+    linger: Linger,
 }
 
 /// What is known of the source's receiving side.
@@ -43,6 +49,14 @@ pub struct Connection<S, C = &'static Config> {
 enum Input {
     Open,
     Ended,
+}
+
+/// How long a WebSocket that has ended waits for its peer to take the rest of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Linger {
+    ExpectTick,
+    Until(u64),
+    Over,
 }
 
 /// The sending half of a [`Connection`], lent to the callback of its turn.
@@ -59,32 +73,36 @@ pub struct Sender<C = &'static Config> {
 impl<S: Read + Write, C: Borrow<Config>> Connection<S, C> {
     /// The server's end: `core` is what the opening handshake gave, or
     /// [`ws_proto::Connection::server`].
+    ///
+    /// # Panics
+    ///
+    /// With debug assertions, when `core` is a client's: without masking keys it could send nothing.
     pub fn server(source: S, core: ws_proto::Connection<C>) -> Self {
-        let sender = Sender {
-            core,
-            keys: None,
-            queue: Vec::new(),
-            written: 0,
-        };
-        let messages = Messages::new(Vec::new());
-        Self {
-            source,
-            sender,
-            messages,
-            unread: Vec::new(),
-            input: Input::Open,
-        }
+        debug_assert_eq!(core.role(), Role::Server, "not a server's connection");
+        Self::new(source, core, None)
     }
 
     /// The client's end, and the source of its masking keys.
+    ///
+    /// # Panics
+    ///
+    /// With debug assertions, when `core` is a server's: its frames are not to be masked.
     pub fn client(
         source: S,
         core: ws_proto::Connection<C>,
         keys: impl MaskingKeys + Send + 'static,
     ) -> Self {
-        let mut connection = Self::server(source, core);
-        connection.sender.keys = Some(Box::new(keys));
-        connection
+        debug_assert_eq!(core.role(), Role::Client, "not a client's connection");
+        Self::new(source, core, Some(Box::new(keys)))
+    }
+
+    /// Begins with bytes that were read already: those behind the head of the opening handshake,
+    /// which are the first frames when the peer did not wait. The source does not become ready for
+    /// them, so take a [`turn`](Self::turn) at once.
+    #[must_use]
+    pub fn resume(mut self, unread: &[u8]) -> Self {
+        self.unread.extend_from_slice(unread);
+        self
     }
 
     /// Receives once into `buffer` and reports what came, whole messages and control frames; then
@@ -95,8 +113,9 @@ impl<S: Read + Write, C: Borrow<Config>> Connection<S, C> {
     ///
     /// # Errors
     ///
-    /// Those of the source, but for `WouldBlock` and `Interrupted`; `WriteZero` when it takes no
-    /// bytes. The connection is of no use then.
+    /// `InvalidInput` when `buffer` is smaller; nothing was done then. Those of the source, but for
+    /// `WouldBlock` and `Interrupted`; `WriteZero` when it takes no bytes. The connection is of no
+    /// use behind these.
     pub fn turn(
         &mut self,
         buffer: &mut [u8],
@@ -104,42 +123,27 @@ impl<S: Read + Write, C: Borrow<Config>> Connection<S, C> {
     ) -> io::Result<Turn> {
         const HIGH_WATER: usize = 64 << 10;
 
+        if buffer.len() < MIN_BUFFER {
+            return Err(ErrorKind::InvalidInput.into());
+        }
         self.sender.flush(&mut self.source)?;
+        if self.linger == Linger::Over {
+            return Ok(Turn::Closed);
+        }
         if self.sender.queued() >= HIGH_WATER {
             return Ok(Turn::Wait);
         }
-        let kept = self.unread.len().min(buffer.len());
-        let (head, space) = buffer.split_at_mut(kept);
-        head.copy_from_slice(&self.unread[..kept]);
-        let read = match self.input {
-            Input::Ended => Some(0),
-            Input::Open => read(&mut self.source, space)?,
-        };
-        if read == Some(0) {
-            self.input = Input::Ended;
-        }
-        let came = kept + read.unwrap_or(0);
-        let mut input = &mut buffer[..came];
-        loop {
-            let wants = self.sender.reply(|core, output| {
-                let wants = self.messages.wants(core, &mut input, output);
-                (wants == Want::Event)
-                    .then(|| self.messages.receive(core, &mut input, output))
-                    .flatten()
-            });
-            match wants {
-                Some(event) => on_event(event, &mut self.sender),
-                None => break,
-            }
-        }
-        self.unread.clear();
-        self.unread.extend_from_slice(input);
+        let (input, read) = self.fill(buffer)?;
+        self.receive(input, &mut on_event);
         if self.input == Input::Ended
             && let Some(event) = self.sender.core.end_of_input()
         {
             on_event(event, &mut self.sender);
         }
         self.sender.flush(&mut self.source)?;
+        if read.is_none() {
+            self.messages.shrink();
+        }
         Ok(match (self.sender.core.state(), read) {
             (State::Closed, _) if self.sender.queued() == 0 => Turn::Closed,
             (State::Closed, _) | (_, None) => Turn::Wait,
@@ -149,18 +153,38 @@ impl<S: Read + Write, C: Borrow<Config>> Connection<S, C> {
 
     /// Tells the time, in milliseconds of any monotonic clock, as
     /// [`ws_proto::Connection::handle_timeout`]; call [`turn`](Self::turn) behind it.
+    ///
+    /// When the WebSocket has ended and its last bytes are not taken within a second, the turn gives
+    /// up on them and says [`Turn::Closed`].
     pub fn handle_timeout(&mut self, now_ms: u64, mut on_event: impl FnMut(Event<'_>)) {
+        // As long as ws-std lingers. The core's own deadlines are over by then.
+        const LINGER_MS: u64 = 1_000;
+
         while let Some(event) = self
             .sender
             .reply(|core, output| core.handle_timeout(now_ms, output))
         {
             on_event(event);
         }
+        if self.sender.core.state() == State::Closed {
+            self.linger = match self.linger {
+                Linger::ExpectTick => Linger::Until(now_ms.saturating_add(LINGER_MS)),
+                Linger::Until(end) if end <= now_ms => Linger::Over,
+                linger => linger,
+            };
+        }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next; at once if that is past,
+    /// never if it is `None`. Ask again after each turn.
     pub fn next_timeout(&self) -> Option<u64> {
-        self.sender.core.next_timeout()
+        match (self.sender.core.state(), self.linger) {
+            (State::Closed, _) if self.sender.queued() == 0 => None,
+            (State::Closed, Linger::ExpectTick) => Some(0),
+            (State::Closed, Linger::Until(end)) => Some(end),
+            (State::Closed, Linger::Over) => None,
+            _ => self.sender.core.next_timeout(),
+        }
     }
 
     /// The sending half, outside of a turn; call [`turn`](Self::turn) to have it written.
@@ -172,7 +196,77 @@ impl<S: Read + Write, C: Borrow<Config>> Connection<S, C> {
     pub fn source(&mut self) -> &mut S {
         &mut self.source
     }
+
+    /// The source, to be ended in order behind [`Turn::Closed`]. What is queued is lost.
+    pub fn into_source(self) -> S {
+        self.source
+    }
+
+    fn new(
+        source: S,
+        core: ws_proto::Connection<C>,
+        keys: Option<Box<dyn MaskingKeys + Send>>,
+    ) -> Self {
+        let sender = Sender {
+            core,
+            keys,
+            queue: Vec::new(),
+            written: 0,
+        };
+        Self {
+            source,
+            sender,
+            messages: Messages::new(Vec::new()),
+            unread: Vec::new(),
+            input: Input::Open,
+            linger: Linger::ExpectTick,
+        }
+    }
+
+    /// Moves what is unread into the buffer and reads once behind it. Gives both, and how many bytes
+    /// came; `None` when the source would block.
+    fn fill<'b>(&mut self, buffer: &'b mut [u8]) -> io::Result<(&'b mut [u8], Option<usize>)> {
+        // An empty read could not be told from the end of the input.
+        let kept = self.unread.len().min(buffer.len() - 1);
+        buffer[..kept].copy_from_slice(&self.unread[..kept]);
+        self.unread.drain(..kept);
+        if !self.unread.is_empty() {
+            return Ok((&mut buffer[..kept], Some(kept)));
+        }
+        let read = match self.input {
+            Input::Ended => Some(0),
+            Input::Open => read(&mut self.source, &mut buffer[kept..])?,
+        };
+        if read == Some(0) {
+            self.input = Input::Ended;
+        }
+        Ok((&mut buffer[..kept + read.unwrap_or(0)], read))
+    }
+
+    /// Receives what is in `input`, and keeps what is incomplete.
+    fn receive(
+        &mut self,
+        mut input: &mut [u8],
+        on_event: &mut impl FnMut(Event<'_>, &mut Sender<C>),
+    ) {
+        while let Some(event) = self.sender.reply(|core, output| {
+            let wants = self.messages.wants(core, &mut input, output);
+            (wants == Want::Event)
+                .then(|| self.messages.receive(core, &mut input, output))
+                .flatten()
+        }) {
+            on_event(event, &mut self.sender);
+        }
+        self.unread.splice(..0, input.iter().copied());
+        if self.unread.is_empty() {
+            // Few segments end within a header: an idle connection need not own memory for it.
+            self.unread = Vec::new();
+        }
+    }
 }
+
+/// Room for what is kept, which is less than 131 bytes, and for progress behind it.
+const MIN_BUFFER: usize = 1 << 10;
 
 impl<C: Borrow<Config>> Sender<C> {
     /// Sends a text message.
@@ -242,15 +336,32 @@ impl<C: Borrow<Config>> Sender<C> {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(n) => self.written += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
-        self.queue.clear();
-        self.written = 0;
+        self.tidy();
         Ok(())
     }
+
+    /// Drops what is written and gives memory back. A peer that is always a message behind would
+    /// make the queue grow without bound if that waited until it is empty.
+    fn tidy(&mut self) {
+        // Each byte that is moved was paid for by one that was written.
+        if self.written >= self.queued() {
+            self.queue.drain(..self.written);
+            self.written = 0;
+        }
+        let needed = self.queue.len().max(KEPT);
+        if self.queue.capacity() / 4 > needed || self.queue.is_empty() {
+            self.queue.shrink_to(needed);
+        }
+    }
 }
+
+/// How much memory an empty queue keeps: that of common messages, so that echoing them allocates
+/// nothing.
+const KEPT: usize = 4 << 10;
 
 /// Reads once; `None` when the source would block.
 fn read(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<Option<usize>> {
