@@ -9,6 +9,7 @@ mod keys;
 mod log;
 mod message;
 mod opening;
+mod reconnect;
 mod reply;
 mod server;
 mod transport;
@@ -25,6 +26,7 @@ pub use crate::{
     log::escape,
     message::{Message, MessageRef},
     opening::{Headers, Opening, Request},
+    reconnect::Backoff,
     reply::Reply,
     server::{Accept, Decision, Handle, HandlerError, Reject, Server, Shutdown},
     transport::{Stream, Transport},
