@@ -71,8 +71,7 @@ impl Send {
             Ok(End::Closed(closed)) | Err(Error::Closed(closed)) => self.report(&closed),
             Ok(End::Unanswered(closed)) => {
                 eprintln!("ws: closed before a reply");
-                self.report(&closed);
-                ExitCode::FAILURE
+                self.report(&closed)
             }
             Err(error) => complain(&error),
         }
