@@ -1,24 +1,36 @@
 //! One WebSocket on a non-blocking source, for people who own their `mio::Poll`.
 //!
-//! Readiness in, events out. Register the source for both interests, and call
-//! [`Connection::turn`] whenever it is ready: it reads until the source would block, reports what
-//! came, and writes until the source would block, as edge-triggered polls need it.
+//! Readiness in, events out. Register the source once for both interests, call
+//! [`Connection::turn`] with what the poll tells, and [`Connection::handle_timeout`] when
+//! [`Connection::next_timeout`] is over. Edges are remembered here: what is ready stays so until the source said
+//! otherwise, whatever the reason why it was left alone. [`Turn::Again`] asks for another turn without waiting for
+//! the poll, after the others had theirs.
 //!
-//! The buffer that is read into is lent for the turn. One serves all connections of a loop, and an
-//! idle connection owns none.
+//! All memory is lent for the turn: [`Buffers`] serve all connections of a loop, and an idle
+//! connection owns none.
+
+mod queue;
+mod sender;
 
 use std::{
-    borrow::Borrow,
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, IoSliceMut, Read, Write},
+    mem,
 };
 
-use ws_proto::{
-    CloseCode, Config, Event, MaskingKeys, Messages, Output, Role, SEND_ROOM, SendError, State,
-    Want,
-};
+use ws_proto::{Event, Messages, REPLY_ROOM, State, Want};
+
+use self::queue::Queue;
+pub(crate) use self::sender::Core;
+pub use self::sender::{Overflow, Refused, Sender, Sent};
+use crate::buffers::{Buffers, Pool};
 
 #[cfg(test)]
 mod tests;
+
+/// Something to read from and to write to.
+pub(crate) trait Source: Read + Write {}
+
+impl<S: Read + Write> Source for S {}
 
 /// What a turn came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,73 +39,136 @@ pub enum Turn {
     Wait,
     /// More may have come: the turn ended to be fair to others. Call again without waiting.
     Again,
-    /// The WebSocket has ended and all is written: close the source.
+    /// The WebSocket has ended and all is written: end the source.
     Closed,
+}
+
+/// What the poll told of a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// There is something to read.
+    pub readable: bool,
+    /// It takes bytes.
+    pub writable: bool,
+    /// The peer has ended its half, or the stream is broken: read to the end.
+    pub read_closed: bool,
+}
+
+impl Ready {
+    /// Nothing new: a turn because the last one said [`Turn::Again`].
+    pub const AGAIN: Self = Self {
+        readable: false,
+        writable: false,
+        read_closed: false,
+    };
+    /// Anything may be ready: nobody was asked.
+    pub const ALL: Self = Self {
+        readable: true,
+        writable: true,
+        read_closed: true,
+    };
+}
+
+impl From<&mio::event::Event> for Ready {
+    fn from(event: &mio::event::Event) -> Self {
+        Self {
+            readable: event.is_readable() || event.is_error(),
+            writable: event.is_writable(),
+            read_closed: event.is_read_closed() || event.is_error(),
+        }
+    }
+}
+
+/// What a read of fewer bytes than were asked for says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShortRead {
+    /// Nothing is left, as with sockets: that spares the read that would say so.
+    IsAll,
+    /// Nothing at all, as with TLS: only [`ErrorKind::WouldBlock`] does.
+    MayBePart,
+}
+
+/// How messages are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Whole, up to the limit of their length.
+    Messages,
+    /// As they come, in constant memory: those that do not lie in the input in one piece as
+    /// [`Event::Chunk`].
+    Chunks,
 }
 
 /// One WebSocket on a non-blocking source: a `mio::net::TcpStream`, a Unix stream, or anything that
 /// is `Read + Write` and answers [`ErrorKind::WouldBlock`].
-pub struct Connection<S, C = &'static Config> {
+pub struct Connection<S> {
+    core: Core,
     source: S,
-    sender: Sender<C>,
-    messages: Messages<Vec<u8>>,
-    /// What was read and is incomplete: part of a header or of a control frame. At first also what
-    /// came behind the opening handshake.
+    flags: Flags,
+    queue: Option<Box<Queue>>,
+    parts: Option<Box<Parts>>,
+}
+
+/// What is known of the connection beyond its core.
+#[derive(Debug)]
+struct Flags {
+    /// Messages that were dropped since somebody asked.
+    dropped: u32,
+    /// The source may have something to read.
+    readable: bool,
+    /// The peer's half is known to end.
+    read_closed: bool,
+    /// The source may take something.
+    writable: bool,
+    /// The source has ended.
+    ended: bool,
+    /// The user does not want to receive.
+    paused: bool,
+    /// The peer does not read, and is not read from.
+    over_high_water: bool,
+    /// The user was told to wait until the queue is drained.
+    owes_drained: bool,
+    /// It is, and the user is to be told.
+    is_drained: bool,
+    overflow: Overflow,
+    delivery: Delivery,
+    short_read: ShortRead,
+}
+
+/// Input that could not be reported yet.
+#[derive(Debug, Default)]
+struct Parts {
+    /// `unread[at..]` was read and is not received: part of a header or of a control frame, or all
+    /// that lay behind a pause.
     unread: Vec<u8>,
-    input: Input,
-    linger: Linger,
+    at: usize,
+    /// A message that comes in pieces.
+    messages: Option<Messages<Vec<u8>>>,
 }
 
-/// What is known of the source's receiving side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Input {
-    Open,
-    Ended,
-}
-
-/// How long a WebSocket that has ended waits for its peer to take the rest of the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Linger {
-    ExpectTick,
-    Until(u64),
-    Over,
-}
-
-/// The sending half of a [`Connection`], lent to the callback of its turn.
-///
-/// What is sent is queued, and written at the end of the turn with one call.
-pub struct Sender<C = &'static Config> {
-    core: ws_proto::Connection<C>,
-    keys: Option<Box<dyn MaskingKeys + Send>>,
-    /// `queue[written..]` is to be written.
-    queue: Vec<u8>,
-    written: usize,
-}
-
-impl<S: Read + Write, C: Borrow<Config>> Connection<S, C> {
-    /// The server's end: `core` is what the opening handshake gave, or
-    /// [`ws_proto::Connection::server`].
-    ///
-    /// # Panics
-    ///
-    /// With debug assertions, when `core` is a client's: without masking keys it could send nothing.
-    pub fn server(source: S, core: ws_proto::Connection<C>) -> Self {
-        debug_assert_eq!(core.role(), Role::Server, "not a server's connection");
-        Self::new(source, core, None)
-    }
-
-    /// The client's end, and the source of its masking keys.
-    ///
-    /// # Panics
-    ///
-    /// With debug assertions, when `core` is a server's: its frames are not to be masked.
-    pub fn client(
-        source: S,
-        core: ws_proto::Connection<C>,
-        keys: impl MaskingKeys + Send + 'static,
-    ) -> Self {
-        debug_assert_eq!(core.role(), Role::Client, "not a client's connection");
-        Self::new(source, core, Some(Box::new(keys)))
+impl<S: Read + Write> Connection<S> {
+    /// An end of a WebSocket whose opening handshake is done: `core` is what that gave. Take a
+    /// first turn with [`Ready::ALL`].
+    pub fn new(source: S, core: Core) -> Self {
+        Self {
+            core,
+            source,
+            flags: Flags {
+                dropped: 0,
+                readable: true,
+                read_closed: false,
+                writable: true,
+                ended: false,
+                paused: false,
+                over_high_water: false,
+                owes_drained: false,
+                is_drained: false,
+                overflow: Overflow::Disconnect,
+                delivery: Delivery::Messages,
+                short_read: ShortRead::MayBePart,
+            },
+            queue: None,
+            parts: None,
+        }
     }
 
     /// Begins with bytes that were read already: those behind the head of the opening handshake,
@@ -101,95 +176,101 @@ impl<S: Read + Write, C: Borrow<Config>> Connection<S, C> {
     /// them, so take a [`turn`](Self::turn) at once.
     #[must_use]
     pub fn resume(mut self, unread: &[u8]) -> Self {
-        self.unread.extend_from_slice(unread);
+        if !unread.is_empty() {
+            let parts = self.parts.get_or_insert_default();
+            parts.unread.extend_from_slice(unread);
+        }
         self
     }
 
-    /// Receives once into `buffer` and reports what came, whole messages and control frames; then
-    /// writes what is queued. `buffer` holds at least 1 KiB; 64 KiB is a good size.
-    ///
-    /// A peer that does not read what it is sent is not read from: beyond 64 KiB in the queue, the
-    /// turn waits for the source to become writable.
+    /// How messages are reported; whole ones are the default.
+    #[must_use]
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.flags.delivery = delivery;
+        self
+    }
+
+    /// What a short read says of this source; by default nothing.
+    #[must_use]
+    pub fn short_read(mut self, short_read: ShortRead) -> Self {
+        self.flags.short_read = short_read;
+        self
+    }
+
+    /// Writes what waits, receives once and reports what came, and writes what that made the
+    /// callback send.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` when `buffer` is smaller; nothing was done then. Those of the source, but for
-    /// `WouldBlock` and `Interrupted`; `WriteZero` when it takes no bytes. The connection is of no
-    /// use behind these.
+    /// Those of the source, but for `WouldBlock` and `Interrupted`; `WriteZero` when it takes no
+    /// bytes. The connection is of no use behind these, and [`end`](Self::end) tells how it ended.
     pub fn turn(
         &mut self,
-        buffer: &mut [u8],
-        mut on_event: impl FnMut(Event<'_>, &mut Sender<C>),
+        ready: Ready,
+        buffers: &mut Buffers,
+        on_event: impl FnMut(Event<'_>, &mut Sender<'_>),
     ) -> io::Result<Turn> {
-        const HIGH_WATER: usize = 64 << 10;
+        self.turn_with(ready, buffers, |sender| sender, on_event)
+    }
 
-        if buffer.len() < MIN_BUFFER {
-            return Err(ErrorKind::InvalidInput.into());
-        }
-        self.sender.flush(&mut self.source)?;
-        if self.linger == Linger::Over {
-            return Ok(Turn::Closed);
-        }
-        if self.sender.queued() >= HIGH_WATER {
-            return Ok(Turn::Wait);
-        }
-        let (input, read) = self.fill(buffer)?;
-        self.receive(input, &mut on_event);
-        if self.input == Input::Ended
-            && let Some(event) = self.sender.core.end_of_input()
-        {
-            on_event(event, &mut self.sender);
-        }
-        self.sender.flush(&mut self.source)?;
-        if read.is_none() {
-            self.messages.shrink();
-        }
-        Ok(match (self.sender.core.state(), read) {
-            (State::Closed, _) if self.sender.queued() == 0 => Turn::Closed,
-            (State::Closed, _) | (_, None) => Turn::Wait,
-            _ => Turn::Again,
-        })
+    /// Sends outside of a turn. `send` gets the sending half; what it sends is written at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`turn`](Self::turn).
+    pub fn send<T>(
+        &mut self,
+        buffers: &mut Buffers,
+        send: impl FnOnce(&mut Sender<'_>) -> T,
+    ) -> io::Result<T> {
+        self.send_with(buffers, |sender| sender, send)
     }
 
     /// Tells the time, in milliseconds of any monotonic clock, as
-    /// [`ws_proto::Connection::handle_timeout`]; call [`turn`](Self::turn) behind it.
+    /// [`ws_proto::Connection::handle_timeout`].
     ///
-    /// When the WebSocket has ended and its last bytes are not taken within a second, the turn gives
-    /// up on them and says [`Turn::Closed`].
-    pub fn handle_timeout(&mut self, now_ms: u64, mut on_event: impl FnMut(Event<'_>)) {
-        // As long as ws-std lingers. The core's own deadlines are over by then.
-        const LINGER_MS: u64 = 1_000;
-
-        while let Some(event) = self
-            .sender
-            .reply(|core, output| core.handle_timeout(now_ms, output))
-        {
-            on_event(event);
-        }
-        if self.sender.core.state() == State::Closed {
-            self.linger = match self.linger {
-                Linger::ExpectTick => Linger::Until(now_ms.saturating_add(LINGER_MS)),
-                Linger::Until(end) if end <= now_ms => Linger::Over,
-                linger => linger,
-            };
-        }
+    /// When the WebSocket has ended and its last bytes are not taken within a second, it gives up on
+    /// them and says [`Turn::Closed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`turn`](Self::turn).
+    pub fn handle_timeout(
+        &mut self,
+        now_ms: u64,
+        buffers: &mut Buffers,
+        on_event: impl FnMut(Event<'_>, &mut Sender<'_>),
+    ) -> io::Result<Turn> {
+        self.handle_timeout_with(now_ms, buffers, |sender| sender, on_event)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next; at once if that is past,
     /// never if it is `None`. Ask again after each turn.
+    #[inline]
     pub fn next_timeout(&self) -> Option<u64> {
-        match (self.sender.core.state(), self.linger) {
-            (State::Closed, _) if self.sender.queued() == 0 => None,
-            (State::Closed, Linger::ExpectTick) => Some(0),
-            (State::Closed, Linger::Until(end)) => Some(end),
-            (State::Closed, Linger::Over) => None,
-            _ => self.sender.core.next_timeout(),
+        match (&self.queue, self.core.state()) {
+            (Some(queue), State::Closed) => Some(queue.end_ms.unwrap_or(0)),
+            _ => self.core.next_timeout(),
         }
     }
 
-    /// The sending half, outside of a turn; call [`turn`](Self::turn) to have it written.
-    pub fn sender(&mut self) -> &mut Sender<C> {
-        &mut self.sender
+    /// Tells that the source is broken, and gives the end to be reported unless it was.
+    pub fn end(&mut self) -> Option<Event<'static>> {
+        self.queue = None;
+        self.parts = None;
+        self.core.end_of_input()
+    }
+
+    /// Whether less waits than [`Marks::low`], after a send had answered [`Sent::OverHighWater`];
+    /// told once.
+    #[inline]
+    pub fn take_drained(&mut self) -> bool {
+        mem::take(&mut self.flags.is_drained)
+    }
+
+    /// Whether a turn would do something without the source becoming ready.
+    pub fn wants_turn(&self) -> bool {
+        outcome(&self.core, &self.flags, &self.queue, &self.parts) != Turn::Wait
     }
 
     /// The source, to be registered.
@@ -202,175 +283,375 @@ impl<S: Read + Write, C: Borrow<Config>> Connection<S, C> {
         self.source
     }
 
-    fn new(
-        source: S,
-        core: ws_proto::Connection<C>,
-        keys: Option<Box<dyn MaskingKeys + Send>>,
-    ) -> Self {
-        let sender = Sender {
-            core,
-            keys,
-            queue: Vec::new(),
-            written: 0,
-        };
-        Self {
-            source,
-            sender,
-            messages: Messages::new(Vec::new()),
-            unread: Vec::new(),
-            input: Input::Open,
-            linger: Linger::ExpectTick,
+    /// The core, for questions.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub(crate) fn turn_with<'a, X: AsMut<Sender<'a>>>(
+        &'a mut self,
+        ready: Ready,
+        buffers: &'a mut Buffers,
+        context: impl FnOnce(Sender<'a>) -> X,
+        mut on_event: impl FnMut(Event<'_>, &mut X),
+    ) -> io::Result<Turn> {
+        self.flags.readable |= ready.readable;
+        self.flags.writable |= ready.writable;
+        self.flags.read_closed |= ready.read_closed;
+        let (mut reader, sender) = self.lend(buffers);
+        let mut cx = context(sender);
+        let sender = cx.as_mut();
+        if sender.queue.is_some() {
+            sender.flush();
         }
-    }
-
-    /// Moves what is unread into the buffer and reads once behind it. Gives both, and how many bytes
-    /// came; `None` when the source would block.
-    fn fill<'b>(&mut self, buffer: &'b mut [u8]) -> io::Result<(&'b mut [u8], Option<usize>)> {
-        // An empty read could not be told from the end of the input.
-        let kept = self.unread.len().min(buffer.len() - 1);
-        buffer[..kept].copy_from_slice(&self.unread[..kept]);
-        self.unread.drain(..kept);
-        if !self.unread.is_empty() {
-            return Ok((&mut buffer[..kept], Some(kept)));
+        if sender.may_receive() {
+            reader.receive_once(&mut cx, &mut on_event);
         }
-        let read = match self.input {
-            Input::Ended => Some(0),
-            Input::Open => read(&mut self.source, &mut buffer[kept..])?,
-        };
-        if read == Some(0) {
-            self.input = Input::Ended;
-        }
-        Ok((&mut buffer[..kept + read.unwrap_or(0)], read))
+        finish(cx.as_mut(), reader.parts)
     }
 
-    /// Receives what is in `input`, and keeps what is incomplete.
-    fn receive(
-        &mut self,
-        mut input: &mut [u8],
-        on_event: &mut impl FnMut(Event<'_>, &mut Sender<C>),
-    ) {
-        while let Some(event) = self.sender.reply(|core, output| {
-            let wants = self.messages.wants(core, &mut input, output);
-            (wants == Want::Event)
-                .then(|| self.messages.receive(core, &mut input, output))
-                .flatten()
-        }) {
-            on_event(event, &mut self.sender);
-        }
-        self.unread.splice(..0, input.iter().copied());
-        if self.unread.is_empty() {
-            // Few segments end within a header: an idle connection need not own memory for it.
-            self.unread = Vec::new();
-        }
-    }
-}
-
-/// Room for what is kept, which is less than 131 bytes, and for progress behind it.
-const MIN_BUFFER: usize = 1 << 10;
-
-impl<C: Borrow<Config>> Sender<C> {
-    /// Sends a text message.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Closing`] after our Close.
-    pub fn send_text(&mut self, text: &str) -> Result<(), SendError> {
-        self.append(text.len(), |core, output| core.send_text(text, output))
+    pub(crate) fn send_with<'a, X: AsMut<Sender<'a>>, T>(
+        &'a mut self,
+        buffers: &'a mut Buffers,
+        context: impl FnOnce(Sender<'a>) -> X,
+        send: impl FnOnce(&mut X) -> T,
+    ) -> io::Result<T> {
+        let (reader, sender) = self.lend(buffers);
+        let mut cx = context(sender);
+        let result = send(&mut cx);
+        finish(cx.as_mut(), reader.parts).map(|_| result)
     }
 
-    /// Sends a binary message.
-    ///
-    /// # Errors
-    ///
-    /// As [`send_text`](Self::send_text).
-    pub fn send_binary(&mut self, bytes: &[u8]) -> Result<(), SendError> {
-        self.append(bytes.len(), |core, output| core.send_binary(bytes, output))
-    }
-
-    /// Starts the closing handshake.
-    ///
-    /// # Errors
-    ///
-    /// As [`ws_proto::Connection::close`].
-    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), SendError> {
-        self.append(0, |core, output| core.close(code, reason, output))
-    }
-
-    /// How many bytes wait for the source to take them.
-    pub fn queued(&self) -> usize {
-        self.queue.len() - self.written
-    }
-
-    /// Calls the core with an output that has room for any reply.
-    fn reply<T>(
-        &mut self,
-        call: impl FnOnce(&mut ws_proto::Connection<C>, &mut Output<'_>) -> T,
-    ) -> T {
-        self.append(0, call)
-    }
-
-    /// Calls the core with an output that has room for a message of `len` bytes and any reply, at
-    /// the end of the queue.
-    fn append<T>(
-        &mut self,
-        len: usize,
-        call: impl FnOnce(&mut ws_proto::Connection<C>, &mut Output<'_>) -> T,
-    ) -> T {
-        let start = self.queue.len();
-        self.queue.resize(start + len + SEND_ROOM, 0);
-        let mut output = match &mut self.keys {
-            Some(keys) => Output::masked(&mut self.queue, &mut **keys),
-            None => Output::new(&mut self.queue),
-        }
-        .resume(start);
-        let result = call(&mut self.core, &mut output);
-        let end = output.len();
-        self.queue.truncate(end);
-        result
-    }
-
-    /// Writes until the queue is empty or the sink would block.
-    fn flush(&mut self, sink: &mut impl Write) -> io::Result<()> {
-        while self.written < self.queue.len() {
-            match sink.write(&self.queue[self.written..]) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(n) => self.written += n,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
+    pub(crate) fn handle_timeout_with<'a, X: AsMut<Sender<'a>>>(
+        &'a mut self,
+        now_ms: u64,
+        buffers: &'a mut Buffers,
+        context: impl FnOnce(Sender<'a>) -> X,
+        mut on_event: impl FnMut(Event<'_>, &mut X),
+    ) -> io::Result<Turn> {
+        let (reader, sender) = self.lend(buffers);
+        let mut cx = context(sender);
+        loop {
+            let sender = cx.as_mut();
+            let event = sender.core.handle_timeout(now_ms, &mut sender.output);
+            sender.settle_reply();
+            match event {
+                Some(event) => on_event(event, &mut cx),
+                None => break,
             }
         }
-        self.tidy();
-        Ok(())
+        let sender = cx.as_mut();
+        if sender.core.state() == State::Closed {
+            sender.linger(now_ms);
+        }
+        finish(sender, reader.parts)
     }
 
-    /// Drops what is written and gives memory back. A peer that is always a message behind would
-    /// make the queue grow without bound if that waited until it is empty.
-    fn tidy(&mut self) {
-        // Each byte that is moved was paid for by one that was written.
-        if self.written >= self.queued() {
-            self.queue.drain(..self.written);
-            self.written = 0;
+    fn lend<'a>(&'a mut self, buffers: &'a mut Buffers) -> (Reader<'a>, Sender<'a>) {
+        let marks = buffers.marks;
+        let (input, output, pool) = buffers.lend();
+        let reader = Reader {
+            parts: &mut self.parts,
+            input,
+            pool,
+        };
+        let sender = Sender {
+            core: &mut self.core,
+            output,
+            queue: &mut self.queue,
+            flags: &mut self.flags,
+            source: &mut self.source,
+            marks,
+            brake: false,
+            error: None,
+        };
+        (reader, sender)
+    }
+}
+
+/// Writes what was sent, and says what is to be done next.
+fn finish(sender: &mut Sender<'_>, parts: &mut Option<Box<Parts>>) -> io::Result<Turn> {
+    sender.flush();
+    match sender.error.take() {
+        Some(error) => Err(error),
+        None => Ok(outcome(sender.core, sender.flags, sender.queue, parts)),
+    }
+}
+
+fn outcome(
+    core: &Core,
+    flags: &Flags,
+    queue: &Option<Box<Queue>>,
+    parts: &Option<Box<Parts>>,
+) -> Turn {
+    if core.state() == State::Closed {
+        return match queue {
+            None => Turn::Closed,
+            Some(_) => Turn::Wait,
+        };
+    }
+    let is_unread = || {
+        let unread = parts.as_ref().map_or(&[][..], |parts| parts.unread());
+        core.wants(unread, REPLY_ROOM) == Want::Event
+    };
+    let may_receive = !flags.paused && !flags.over_high_water;
+    match may_receive && (flags.readable || flags.ended || is_unread()) {
+        true => Turn::Again,
+        false => Turn::Wait,
+    }
+}
+
+/// The receiving half, for one turn.
+struct Reader<'a> {
+    parts: &'a mut Option<Box<Parts>>,
+    input: &'a mut [u8],
+    pool: &'a mut Pool,
+}
+
+/// The most that is read straight into the memory of a message, in fairness to others.
+const STRETCH: usize = 512 << 10;
+
+impl<'a> Reader<'a> {
+    /// Reads once, and reports all that came.
+    fn receive_once<X: AsMut<Sender<'a>>>(
+        &mut self,
+        cx: &mut X,
+        on_event: &mut impl FnMut(Event<'_>, &mut X),
+    ) {
+        let kept = match self.parts {
+            Some(parts) => {
+                let unread = parts.unread();
+                let sender = cx.as_mut();
+                if sender.core.wants(unread, sender.output.room()) == Want::Event {
+                    return self.receive_kept(cx, on_event);
+                }
+                if unread.is_empty() && parts.messages.is_some() {
+                    return self.receive_message(cx, on_event);
+                }
+                // It is less than a control frame.
+                let len = unread.len();
+                self.input[..len].copy_from_slice(unread);
+                parts.forget_unread();
+                len
+            }
+            None => 0,
+        };
+        let sender = cx.as_mut();
+        let read = sender.read(&mut [IoSliceMut::new(&mut self.input[kept..])]);
+        let input = mem::take(&mut self.input);
+        let rest = self.receive(&mut input[..kept + read], cx, on_event);
+        if !rest.is_empty() {
+            self.parts.get_or_insert_default().keep(rest);
         }
-        let needed = self.queue.len().max(KEPT);
-        if self.queue.capacity() / 4 > needed || self.queue.is_empty() {
-            self.queue.shrink_to(needed);
+        self.finish(cx, on_event);
+    }
+
+    /// Receives from what lay behind a pause.
+    fn receive_kept<X: AsMut<Sender<'a>>>(
+        &mut self,
+        cx: &mut X,
+        on_event: &mut impl FnMut(Event<'_>, &mut X),
+    ) {
+        let Some(parts) = self.parts else { return };
+        let mut unread = mem::take(&mut parts.unread);
+        let at = parts.at;
+        let rest = self.receive(&mut unread[at..], cx, on_event).len();
+        let parts = self.parts.get_or_insert_default();
+        parts.at = unread.len() - rest;
+        parts.unread = unread;
+        if rest == 0 {
+            parts.forget_unread();
+        }
+        self.finish(cx, on_event);
+    }
+
+    /// Reads the rest of a large frame to where its message is put together.
+    fn receive_message<X: AsMut<Sender<'a>>>(
+        &mut self,
+        cx: &mut X,
+        on_event: &mut impl FnMut(Event<'_>, &mut X),
+    ) {
+        let sender = cx.as_mut();
+        let mut behind = 0;
+        if let Some(messages) = self
+            .parts
+            .as_mut()
+            .and_then(|parts| parts.messages.as_mut())
+        {
+            let room = sender.output.room();
+            let spare = messages.spare_mut(sender.core, room).unwrap_or_default();
+            let len = spare.len().min(STRETCH);
+            let spare = &mut spare[..len];
+            // What follows comes with it, so that a short read tells that nothing is left.
+            let read = sender.read(&mut [IoSliceMut::new(spare), IoSliceMut::new(self.input)]);
+            behind = read.saturating_sub(len);
+            let event = messages.commit(read.min(len), sender.core, &mut sender.output);
+            sender.settle_reply();
+            if let Some(event) = event {
+                on_event(event, cx);
+            }
+        }
+        let input = mem::take(&mut self.input);
+        let rest = match cx.as_mut().brake {
+            true => &mut input[..behind],
+            false => self.receive(&mut input[..behind], cx, on_event),
+        };
+        if !rest.is_empty() {
+            self.parts.get_or_insert_default().keep(rest);
+        }
+        self.finish(cx, on_event);
+    }
+
+    /// Reports what is in `input`, and gives what is left of it.
+    #[inline]
+    fn receive<'b, X: AsMut<Sender<'a>>>(
+        &mut self,
+        mut input: &'b mut [u8],
+        cx: &mut X,
+        on_event: &mut impl FnMut(Event<'_>, &mut X),
+    ) -> &'b mut [u8] {
+        loop {
+            let sender = cx.as_mut();
+            let Some(event) = sender.core.receive(&mut input, &mut sender.output) else {
+                if sender.output.room() >= REPLY_ROOM {
+                    break;
+                }
+                // All that is corked leaves, or goes to the queue.
+                sender.flush();
+                if sender.brake {
+                    break;
+                }
+                continue;
+            };
+            if sender.queue.is_some() {
+                sender.settle_reply();
+            }
+            match event {
+                Event::Chunk(chunk)
+                    if sender.flags.delivery == Delivery::Messages && !chunk.compressed =>
+                {
+                    let parts = self.parts.get_or_insert_default();
+                    let pool = &mut *self.pool;
+                    let messages = parts
+                        .messages
+                        .get_or_insert_with(|| Messages::new(pool.take()));
+                    let event = messages.add(chunk, sender.core, &mut sender.output);
+                    sender.settle_reply();
+                    if let Some(event) = event {
+                        on_event(event, cx);
+                    }
+                }
+                event => on_event(event, cx),
+            }
+            if cx.as_mut().brake {
+                break;
+            }
+        }
+        input
+    }
+
+    /// The end of the input, and memory that is not needed any more.
+    fn finish<X: AsMut<Sender<'a>>>(
+        &mut self,
+        cx: &mut X,
+        on_event: &mut impl FnMut(Event<'_>, &mut X),
+    ) {
+        let sender = cx.as_mut();
+        if sender.flags.ended && sender.may_receive() {
+            let unread = self.parts.as_ref().map_or(&[][..], |parts| parts.unread());
+            let is_all = sender.core.wants(unread, sender.output.room()) != Want::Event;
+            if is_all && let Some(event) = sender.core.end_of_input() {
+                on_event(event, cx);
+            }
+        }
+        let Some(parts) = self.parts else { return };
+        if parts.messages.as_ref().is_some_and(Messages::is_empty)
+            && let Some(messages) = parts.messages.take()
+        {
+            self.pool.give(messages.into_storage());
+        }
+        if parts.messages.is_none() && parts.unread().is_empty() {
+            *self.parts = None;
         }
     }
 }
 
-/// How much memory an empty queue keeps: that of common messages, so that echoing them allocates
-/// nothing.
-const KEPT: usize = 4 << 10;
+impl Parts {
+    fn unread(&self) -> &[u8] {
+        self.unread.get(self.at..).unwrap_or_default()
+    }
 
-/// Reads once; `None` when the source would block.
-fn read(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-    loop {
-        match source.read(buffer) {
-            Ok(n) => return Ok(Some(n)),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error),
+    /// Puts `rest` in front of nothing: all that was unread has been presented.
+    fn keep(&mut self, rest: &[u8]) {
+        debug_assert!(
+            self.unread().is_empty(),
+            "input was read around what is unread"
+        );
+        self.at = 0;
+        self.unread.clear();
+        self.unread.extend_from_slice(rest);
+    }
+
+    fn forget_unread(&mut self) {
+        self.at = 0;
+        self.unread = Vec::new();
+    }
+}
+
+/// How long a WebSocket that has ended waits for its peer to take the rest of the queue: as long as
+/// ws-std lingers. The core's own deadlines are over by then.
+const LINGER_MS: u64 = 1_000;
+
+impl Sender<'_> {
+    fn may_receive(&self) -> bool {
+        !self.brake && !self.flags.paused && !self.flags.over_high_water && self.error.is_none()
+    }
+
+    /// Reads once. How many bytes came; what else there is to know is in the flags.
+    fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> usize {
+        if self.flags.ended || !self.flags.readable {
+            return 0;
+        }
+        let room: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        loop {
+            let result = match &mut *buffers {
+                [one] => self.source.read(one),
+                many => self.source.read_vectored(many),
+            };
+            match result {
+                Ok(0) => {
+                    self.flags.ended = true;
+                    self.flags.readable = false;
+                    return 0;
+                }
+                Ok(n) => {
+                    let is_all = n < room && self.flags.short_read == ShortRead::IsAll;
+                    self.flags.readable = !is_all || self.flags.read_closed;
+                    return n;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.flags.readable = false;
+                    if error.kind() != ErrorKind::WouldBlock {
+                        self.break_off(error);
+                    }
+                    return 0;
+                }
+            }
+        }
+    }
+
+    /// The peer has a while to take the rest of the queue, and then no more.
+    fn linger(&mut self, now_ms: u64) {
+        if let Some(queue) = self.queue.as_mut() {
+            let end_ms = *queue.end_ms.get_or_insert(now_ms.saturating_add(LINGER_MS));
+            if end_ms <= now_ms {
+                *self.queue = None;
+            }
         }
     }
 }
+
+const _: () = assert!(size_of::<Flags>() <= 16);
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Connection<()>>() == 96 + 32);

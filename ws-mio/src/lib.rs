@@ -1,8 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod buffers;
 pub mod connection;
 
 pub use ws_proto::{CloseCode, Closed, Config, Event, SendError};
 
-pub use crate::connection::{Connection, Sender, Turn};
+pub use crate::{
+    buffers::{Buffers, Marks},
+    connection::{Connection, Delivery, Overflow, Ready, Refused, Sender, Sent, ShortRead, Turn},
+};

@@ -108,20 +108,36 @@ impl<B: Storage> Messages<B> {
         loop {
             match connection.receive(input, output)? {
                 Event::Chunk(chunk) if !chunk.compressed => {
-                    // What does not fit may be the good beginning of a broken text, whose failure is
-                    // due already and is the one to be reported.
-                    if !self.store(chunk)
-                        && let Some(failed) = connection.fail(Violation::MessageTooBig, output)
-                    {
-                        return Some(failed);
+                    let last = chunk.last;
+                    if !self.store_or_fail(chunk, connection, output) {
+                        return Some(Event::Failed(Violation::MessageTooBig));
                     }
-                    if chunk.last {
+                    if last {
                         return self.whole(chunk.kind);
                     }
                 }
                 event => return Some(event),
             }
         }
+    }
+
+    /// Takes a chunk that the connection itself reported, and gives the message when that makes it
+    /// whole, or the failure when it does not fit: for drivers that call
+    /// [`Connection::receive`], and have memory for messages only while one comes in pieces. A
+    /// compressed chunk is not for this.
+    pub fn add<C: Borrow<Config>>(
+        &mut self,
+        chunk: Chunk<'_>,
+        connection: &mut Connection<C>,
+        output: &mut Output<'_>,
+    ) -> Option<Event<'_>> {
+        if !self.store_or_fail(chunk, connection, output) {
+            return Some(Event::Failed(Violation::MessageTooBig));
+        }
+        if chunk.last {
+            return self.whole(chunk.kind);
+        }
+        None
     }
 
     /// What is needed before [`receive`](Messages::receive) returns an event, for drivers that lend
@@ -219,6 +235,19 @@ impl<B: Storage> Messages<B> {
     /// Whether no part of a message is stored.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Appends a chunk; `false` if it does not fit and the connection has failed for that.
+    ///
+    /// What does not fit may be the good beginning of a broken text, whose failure is due already
+    /// and is the one to be reported.
+    fn store_or_fail<C: Borrow<Config>>(
+        &mut self,
+        chunk: Chunk<'_>,
+        connection: &mut Connection<C>,
+        output: &mut Output<'_>,
+    ) -> bool {
+        self.store(chunk) || connection.fail(Violation::MessageTooBig, output).is_none()
     }
 
     /// Appends a chunk; `false` if it does not fit.

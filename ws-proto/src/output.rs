@@ -25,9 +25,9 @@ impl<F: FnMut() -> [u8; 4]> MaskingKeys for F {
 
 /// A lent buffer that whole frames are appended to, and on a client the source of their masks.
 ///
-/// What is written is all or nothing: a frame that does not fit leaves no trace. Nothing is ever
-/// removed; when the bytes of [`written`](Output::written) have left, start a new `Output`, or
-/// [`resume`](Output::resume) with what is still queued.
+/// What is written is all or nothing: a frame that does not fit leaves no trace. Nothing is removed
+/// by itself; when the bytes of [`written`](Output::written) have left, [`clear`](Output::clear) it,
+/// start a new `Output`, or [`resume`](Output::resume) with what is still queued.
 ///
 /// # Buffers
 ///
@@ -78,6 +78,37 @@ impl<'a> Output<'a> {
     pub fn resume(mut self, len: usize) -> Self {
         self.len = len.min(self.buffer.len());
         self
+    }
+
+    /// Forgets what is written: it has left, or is kept elsewhere.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// An empty output over another buffer, which draws its masking keys from the same source: for
+    /// what does not fit here, or must not stand behind what does.
+    ///
+    /// ```
+    /// use ws_proto::{Config, Connection, Output};
+    ///
+    /// let mut connection = Connection::client(Config::new());
+    /// let (mut small, mut large) = ([0; 160], [0; 1024]);
+    /// let mut keys = || [1, 2, 3, 4];
+    /// let mut output = Output::masked(&mut small, &mut keys);
+    /// assert!(connection.send_binary(&[7; 100], &mut output).is_err());
+    /// let mut larger = output.over(&mut large);
+    /// assert!(connection.send_binary(&[7; 100], &mut larger).is_ok());
+    /// ```
+    pub fn over<'o>(&'o mut self, buffer: &'o mut [u8]) -> Output<'o> {
+        Output {
+            buffer,
+            len: 0,
+            keys: match &mut self.keys {
+                Some(keys) => Some(&mut **keys),
+                None => None,
+            },
+        }
     }
 
     /// What is to be sent, from the start of the buffer.

@@ -1,0 +1,344 @@
+//! [`Queue`]: what a slow peer has not taken yet, frame by frame.
+
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind, IoSlice},
+};
+
+use ws_proto::frame::{FrameHeader, Opcode, header::MAX_HEADER};
+
+use super::Source;
+
+/// Frames that wait for the peer to take them, in order; and replies, which overtake at the next
+/// frame boundary, so that a pong does not wait behind a megabyte.
+///
+/// ```text
+///   begun ─▶ urgent ─▶ segment, segment, ..
+///   the rest  replies   whole frames
+///   of a frame
+/// ```
+///
+/// Only whole frames can be dropped: those in the segments, of which nothing is written.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// `begun[begun_at..]` is the rest of what is partly written.
+    begun: Vec<u8>,
+    begun_at: usize,
+    urgent: Vec<u8>,
+    segments: VecDeque<Segment>,
+    /// The bytes of all of them.
+    len: usize,
+    /// When the rest is given up on, once the WebSocket has ended.
+    pub(super) end_ms: Option<u64>,
+}
+
+/// Whole frames of one kind, in one piece of memory.
+#[derive(Debug)]
+struct Segment {
+    bytes: Vec<u8>,
+    /// `bytes[start..]` is to be written; it begins with a frame.
+    start: usize,
+    kind: Kind,
+}
+
+/// What may become of frames that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Whole messages, which may be dropped for newer ones.
+    Messages,
+    /// A message that the next one with the same key replaces.
+    Latest(u64),
+    /// Control frames and fragments, without which the rest makes no sense.
+    Kept,
+}
+
+impl Queue {
+    /// The rest of `frames`, of whose bytes the first `written` have left. The first of the frames
+    /// is whole, and so are all the others.
+    pub(super) fn resume(frames: &[&[u8]], written: usize) -> Self {
+        let mut queue = Self::default();
+        let mut skip = written;
+        for part in frames {
+            let rest = part.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(part.len());
+            queue.begun.extend_from_slice(rest);
+        }
+        queue.len = queue.begun.len();
+        queue
+    }
+
+    /// As [`resume`](Self::resume), for many frames in one piece: those that are not begun can be
+    /// overtaken and dropped.
+    pub(super) fn resume_frames(frames: &[u8], written: usize) -> Self {
+        let boundary = boundary(frames, written);
+        let mut queue = Self::resume(&[frames.get(..boundary).unwrap_or_default()], written);
+        queue.append_frames(frames.get(boundary..).unwrap_or_default());
+        queue
+    }
+
+    /// How many bytes wait.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends what `write` writes into a buffer of `room` bytes, in order.
+    pub(super) fn append<E>(
+        &mut self,
+        kind: Kind,
+        room: usize,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        // Small frames share memory; a segment that is being written is short.
+        const SHARED: usize = 16 << 10;
+        let shares = self.segments.back().is_some_and(|last| {
+            let is_alike = last.kind == kind && !matches!(kind, Kind::Latest(_));
+            is_alike && last.bytes.len() + room <= SHARED
+        });
+        if !shares {
+            self.segments.push_back(Segment {
+                bytes: Vec::new(),
+                start: 0,
+                kind,
+            });
+        }
+        let Some(last) = self.segments.back_mut() else {
+            return Ok(());
+        };
+        let start = last.bytes.len();
+        last.bytes.resize(start + room, 0);
+        let written = write(last.bytes.get_mut(start..).unwrap_or_default());
+        let len = *written.as_ref().unwrap_or(&0);
+        last.bytes.truncate(start + len);
+        if last.bytes.is_empty() {
+            self.segments.pop_back();
+        } else if last.bytes.capacity() / 2 > last.bytes.len() {
+            last.bytes.shrink_to_fit();
+        }
+        self.len += len;
+        if len > 0 && matches!(kind, Kind::Latest(_)) {
+            self.drop_replaced(kind);
+        }
+        written.map(|_| ())
+    }
+
+    /// Appends frames that are encoded already, in order.
+    pub(super) fn append_frames(&mut self, frames: &[u8]) {
+        let mut rest = frames;
+        while !rest.is_empty() {
+            let kind = Kind::of(rest);
+            let mut end = 0;
+            while end < rest.len() && Kind::of(&rest[end..]) == kind {
+                end += frame_len(&rest[end..]);
+            }
+            let (bytes, behind) = rest.split_at(end.min(rest.len()));
+            self.len += bytes.len();
+            self.segments.push_back(Segment {
+                bytes: bytes.to_vec(),
+                start: 0,
+                kind,
+            });
+            rest = behind;
+        }
+    }
+
+    /// Adds replies, which are written at the next frame boundary.
+    ///
+    /// RFC 6455 §5.5.3: "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in
+    /// response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only the
+    /// most recently processed Ping frame." So a peer that pings and does not read costs little.
+    pub(super) fn reply(&mut self, frames: &[u8]) {
+        const MOST: usize = 4 << 10;
+        if self.urgent.len() + frames.len() > MOST {
+            let before = self.urgent.len();
+            drop_pongs(&mut self.urgent);
+            self.len -= before - self.urgent.len();
+        }
+        self.urgent.extend_from_slice(frames);
+        self.len += frames.len();
+    }
+
+    /// Drops all of which nothing is written.
+    pub(super) fn drop_frames(&mut self) {
+        self.urgent = Vec::new();
+        self.segments = VecDeque::new();
+        self.len = self.begun.len() - self.begun_at;
+    }
+
+    /// Drops the oldest messages until at most `most` bytes wait. How many messages that were.
+    pub(super) fn drop_oldest(&mut self, most: usize) -> u32 {
+        let mut dropped = 0;
+        let mut at = 0;
+        while self.len > most
+            && let Some(segment) = self.segments.get_mut(at)
+        {
+            if segment.kind == Kind::Kept {
+                at += 1;
+                continue;
+            }
+            let len = frame_len(segment.rest());
+            segment.start += len;
+            self.len -= len;
+            dropped += 1;
+            if segment.len() == 0 {
+                self.segments.remove(at);
+            }
+        }
+        dropped
+    }
+
+    /// Writes until all is written or the sink would block. Whether all is.
+    pub(super) fn write_to(&mut self, sink: &mut dyn Source) -> io::Result<()> {
+        const AT_ONCE: usize = 16;
+        while self.len > 0 {
+            let mut slices = [IoSlice::new(&[]); AT_ONCE];
+            let first = [&self.begun[self.begun_at..], &self.urgent];
+            let rest = self.segments.iter().map(Segment::rest);
+            let parts = first
+                .into_iter()
+                .chain(rest)
+                .filter(|part| !part.is_empty());
+            let mut count = 0;
+            for (slice, part) in slices.iter_mut().zip(parts) {
+                *slice = IoSlice::new(part);
+                count += 1;
+            }
+            match sink.write_vectored(&slices[..count]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => self.advance(n),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The first `n` bytes have left.
+    fn advance(&mut self, mut n: usize) {
+        self.len -= n;
+        let begun = self.begun.len() - self.begun_at;
+        if n < begun {
+            self.begun_at += n;
+            return;
+        }
+        n -= begun;
+        self.begun = Vec::new();
+        self.begun_at = 0;
+        if n == 0 {
+            return;
+        }
+        if n <= self.urgent.len() {
+            // What is left of the replies stands first in any case.
+            self.begun = std::mem::take(&mut self.urgent);
+            self.begun_at = n;
+            return self.forget_begun();
+        }
+        n -= self.urgent.len();
+        self.urgent = Vec::new();
+        while let Some(segment) = self.segments.front_mut() {
+            if n < segment.len() {
+                break;
+            }
+            n -= segment.len();
+            self.segments.pop_front();
+        }
+        if n > 0 {
+            self.begin_segment(n);
+        }
+    }
+
+    /// The first `n` bytes of the first segment have left: the rest of the frame that they end in
+    /// is begun.
+    fn begin_segment(&mut self, n: usize) {
+        let Some(segment) = self.segments.front_mut() else {
+            return;
+        };
+        let boundary = boundary(segment.rest(), n);
+        if boundary == segment.len() {
+            self.begun_at = segment.start + n;
+            self.begun = std::mem::take(&mut segment.bytes);
+            self.segments.pop_front();
+        } else {
+            let rest = segment.rest().get(n..boundary).unwrap_or_default();
+            self.begun = rest.to_vec();
+            segment.start += boundary;
+        }
+        self.forget_begun();
+    }
+
+    fn forget_begun(&mut self) {
+        if self.begun_at == self.begun.len() {
+            self.begun = Vec::new();
+            self.begun_at = 0;
+        }
+    }
+
+    /// Drops the message that the last one replaces.
+    fn drop_replaced(&mut self, kind: Kind) {
+        let older = self.segments.len() - 1;
+        let mut old = self.segments.iter().take(older);
+        if let Some(at) = old.position(|old| old.kind == kind)
+            && let Some(old) = self.segments.remove(at)
+        {
+            self.len -= old.len();
+        }
+    }
+}
+
+impl Kind {
+    /// Of the frame at the start of `frames`.
+    fn of(frames: &[u8]) -> Self {
+        match frames.first() {
+            Some(0x81 | 0x82) => Self::Messages,
+            _ => Self::Kept,
+        }
+    }
+}
+
+impl Segment {
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+}
+
+/// Where the first frame ends that ends at or behind `at`.
+fn boundary(frames: &[u8], at: usize) -> usize {
+    let mut end = 0;
+    while end < at {
+        end += frame_len(frames.get(end..).unwrap_or_default());
+    }
+    end.min(frames.len())
+}
+
+/// The length of the frame at the start of `frames`, which are our own.
+fn frame_len(frames: &[u8]) -> usize {
+    let header = frames.get(..MAX_HEADER).unwrap_or(frames);
+    match FrameHeader::parse(header) {
+        Ok(Some((header, len))) => {
+            usize::try_from(header.payload_len).map_or(frames.len(), |payload| len + payload)
+        }
+        // What is not a frame of ours is one piece.
+        _ => frames.len().max(1),
+    }
+}
+
+/// Keeps what is no Pong.
+fn drop_pongs(frames: &mut Vec<u8>) {
+    let mut kept = Vec::new();
+    let mut rest = &frames[..];
+    while !rest.is_empty() {
+        let (frame, behind) = rest.split_at(frame_len(rest).min(rest.len()));
+        if frame[0] & 0x0F != Opcode::Pong as u8 {
+            kept.extend_from_slice(frame);
+        }
+        rest = behind;
+    }
+    *frames = kept;
+}
+
+#[cfg(test)]
+mod tests;
