@@ -3,6 +3,7 @@
 
 mod buffers;
 pub mod connection;
+mod reactor;
 
 pub use ws_proto::{CloseCode, Closed, Config, Event, SendError};
 
