@@ -183,6 +183,23 @@ impl<S: Read + Write> Connection<S> {
         self
     }
 
+    /// Begins with bytes that are to be sent before all others: what the source did not take of the
+    /// answer of the opening handshake.
+    #[must_use]
+    pub(crate) fn behind(mut self, unsent: &[u8]) -> Self {
+        if !unsent.is_empty() {
+            self.queue = Some(Box::new(Queue::resume(&[unsent], 0)));
+        }
+        self
+    }
+
+    /// Begins with what the opening handshake knows of the source.
+    #[must_use]
+    pub(crate) fn readable(mut self, readable: bool) -> Self {
+        self.flags.readable = readable;
+        self
+    }
+
     /// How messages are reported; whole ones are the default.
     #[must_use]
     pub fn delivery(mut self, delivery: Delivery) -> Self {
@@ -223,7 +240,13 @@ impl<S: Read + Write> Connection<S> {
         buffers: &mut Buffers,
         send: impl FnOnce(&mut Sender<'_>) -> T,
     ) -> io::Result<T> {
-        self.send_with(buffers, |sender| sender, send)
+        let mut result = None;
+        self.send_with(
+            buffers,
+            |sender| sender,
+            |sender| result = Some(send(sender)),
+        )?;
+        Ok(result.expect("it was called"))
     }
 
     /// Tells the time, in milliseconds of any monotonic clock, as
@@ -273,6 +296,17 @@ impl<S: Read + Write> Connection<S> {
         outcome(&self.core, &self.flags, &self.queue, &self.parts) != Turn::Wait
     }
 
+    /// What the source has not taken of what was sent. It is not kept any longer.
+    pub(crate) fn take_unsent(&mut self) -> Vec<u8> {
+        let queue = self.queue.take();
+        queue.map_or(Vec::new(), |queue| queue.into_bytes())
+    }
+
+    /// Whether the source may have something to read, or the end.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.flags.readable || self.flags.ended
+    }
+
     /// The source, to be registered.
     pub fn source(&mut self) -> &mut S {
         &mut self.source
@@ -310,16 +344,16 @@ impl<S: Read + Write> Connection<S> {
         finish(cx.as_mut(), reader.parts)
     }
 
-    pub(crate) fn send_with<'a, X: AsMut<Sender<'a>>, T>(
+    pub(crate) fn send_with<'a, X: AsMut<Sender<'a>>>(
         &'a mut self,
         buffers: &'a mut Buffers,
         context: impl FnOnce(Sender<'a>) -> X,
-        send: impl FnOnce(&mut X) -> T,
-    ) -> io::Result<T> {
+        send: impl FnOnce(&mut X),
+    ) -> io::Result<Turn> {
         let (reader, sender) = self.lend(buffers);
         let mut cx = context(sender);
-        let result = send(&mut cx);
-        finish(cx.as_mut(), reader.parts).map(|_| result)
+        send(&mut cx);
+        finish(cx.as_mut(), reader.parts)
     }
 
     pub(crate) fn handle_timeout_with<'a, X: AsMut<Sender<'a>>>(

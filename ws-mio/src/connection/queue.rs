@@ -186,7 +186,17 @@ impl Queue {
         dropped
     }
 
-    /// Writes until all is written or the sink would block. Whether all is.
+    /// All that waits, in the order in which it would be written.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        let mut bytes = self.begun[self.begun_at..].to_vec();
+        bytes.extend_from_slice(&self.urgent);
+        for segment in &self.segments {
+            bytes.extend_from_slice(segment.rest());
+        }
+        bytes
+    }
+
+    /// Writes until all is written or the sink would block.
     pub(super) fn write_to(&mut self, sink: &mut dyn Source) -> io::Result<()> {
         const AT_ONCE: usize = 16;
         while self.len > 0 {

@@ -127,7 +127,7 @@ impl Sender<'_> {
 
     /// Sends a message that was encoded before, perhaps for many connections.
     #[inline]
-    pub fn send_prepared(&mut self, message: &Prepared<'_>) -> Sent {
+    pub fn send_prepared<B: AsRef<[u8]>>(&mut self, message: &Prepared<B>) -> Sent {
         if self.queue.is_none() && self.core.send_prepared(message, &mut self.output).is_ok() {
             return Sent::Corked;
         }

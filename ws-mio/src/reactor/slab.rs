@@ -111,6 +111,7 @@ impl<T> Slab<T> {
             .as_ref()
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

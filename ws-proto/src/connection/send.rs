@@ -83,9 +83,9 @@ impl<C: Borrow<Config>> Connection<C> {
     ///
     /// As [`send_text`](Self::send_text).
     #[inline]
-    pub fn send_prepared(
+    pub fn send_prepared<B: AsRef<[u8]>>(
         &mut self,
-        prepared: &Prepared<'_>,
+        prepared: &Prepared<B>,
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
         if self.role == Role::Client {
@@ -93,10 +93,10 @@ impl<C: Borrow<Config>> Connection<C> {
         }
         self.may_send_message()?;
         let room = output.room().checked_sub(RESERVE).ok_or(Full)?;
-        if room < prepared.frame.len() {
+        if room < prepared.as_bytes().len() {
             return Err(SendError::Full);
         }
-        Ok(output.append_all(&[prepared.frame])?)
+        Ok(output.append_all(&[prepared.as_bytes()])?)
     }
 
     /// Begins a message of unknown length. Its fragments follow with
@@ -453,7 +453,8 @@ pub const SEND_ROOM: usize = MAX_HEADER + RESERVE;
 
 /// A message encoded once, to be sent to many connections.
 ///
-/// Servers send the frame as it is; a client masks its payload afresh each time.
+/// Servers send the frame as it is; a client masks its payload afresh each time. `B` is the memory
+/// of the frame: what was lent to encode it, or what [`keep`](Prepared::keep) made of that.
 ///
 /// ```
 /// use ws_proto::{Config, Connection, Output, Prepared};
@@ -469,13 +470,13 @@ pub const SEND_ROOM: usize = MAX_HEADER + RESERVE;
 /// # Ok::<(), ws_proto::SendError>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Prepared<'a> {
+pub struct Prepared<B> {
     kind: MessageKind,
-    frame: &'a [u8],
+    frame: B,
     header_len: u8,
 }
 
-impl<'a> Prepared<'a> {
+impl<'a> Prepared<&'a [u8]> {
     /// A text message, encoded into `memory`: its length and at most 10 bytes.
     ///
     /// # Errors
@@ -538,14 +539,26 @@ impl<'a> Prepared<'a> {
         })
     }
 
+    /// The same in memory of another kind, such as an `Arc<[u8]>`, which must hold the same bytes.
+    pub fn keep<B: From<&'a [u8]>>(self) -> Prepared<B> {
+        Prepared {
+            kind: self.kind,
+            frame: self.frame.into(),
+            header_len: self.header_len,
+        }
+    }
+}
+
+impl<B: AsRef<[u8]>> Prepared<B> {
     /// The frame as a server sends it.
-    pub fn as_bytes(&self) -> &'a [u8] {
-        self.frame
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.frame.as_ref()
     }
 
     /// The message.
-    pub fn payload(&self) -> &'a [u8] {
-        self.frame
+    pub fn payload(&self) -> &[u8] {
+        self.as_bytes()
             .get(usize::from(self.header_len)..)
             .unwrap_or_default()
     }

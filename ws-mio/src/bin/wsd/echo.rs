@@ -1,23 +1,36 @@
-//! `wsd echo`: a server that sends every message back.
+//! `wsd echo`: a server that sends every message back, on every path.
 
 use std::{
     io::{self, Write},
     net::SocketAddr,
     process::ExitCode,
+    thread,
 };
 
 use clap::Args;
-use mio::net::TcpListener;
-use ws_mio::Config;
-use ws_proto::Limit;
-
-use crate::server::Server;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use ws_mio::{
+    Chunk, Config, Context, Decision, Delivery, Handle, Limit, Listener, Message, Server, Session,
+    Shutdown, accept_with,
+};
 
 #[derive(Args)]
 pub(crate) struct Echo {
     /// Address to listen on; port 0 is any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8765")]
     listen: SocketAddr,
+    /// Share the port with other processes
+    #[arg(long)]
+    reuse_port: bool,
+    /// Event loops, each on a thread of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    loops: u16,
+    /// Send parts of long messages back as they come, in constant memory
+    #[arg(long)]
+    stream: bool,
     /// Longest message, in bytes
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     max_message: u64,
@@ -41,13 +54,55 @@ impl Echo {
         let mut config = Config::new();
         config.limits.max_message = Limit::At(self.max_message);
         config.limits.max_fragments = Limit::At(self.max_fragments);
-        let listener = TcpListener::bind(self.listen)?;
-        let address = listener.local_addr()?;
-        // One configuration for as long as the program runs.
-        let server = Server::new(listener, Box::leak(Box::new(config)))?;
+        let listener = match self.reuse_port {
+            true => Listener::shared_tcp(self.listen)?,
+            false => Listener::tcp(self.listen)?,
+        };
+        let address = listener.local_addr().unwrap_or(self.listen);
+        let server = Server::new([listener])?.loops(self.loops)?.config(config);
+        end_on_signals(server.handle())?;
         let mut stdout = io::stdout();
         writeln!(stdout, "listening on ws://{address}/")?;
         stdout.flush()?;
-        server.run()
+
+        let delivery = match self.stream {
+            true => Delivery::Chunks,
+            false => Delivery::Messages,
+        };
+        server.run(accept_with(move |_, _| Decision::accept(Echoing(delivery))))?;
+        Ok(())
+    }
+}
+
+/// The first signal ends the server in order, the second at once.
+fn end_on_signals(handle: Handle) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let body = move || {
+        for _ in signals.forever() {
+            handle.shutdown(Shutdown::new());
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(body)?;
+    Ok(())
+}
+
+/// What was sent after our Close was not to be echoed, and a peer that does not take its echoes is
+/// not read from: what a send says needs no answer.
+struct Echoing(Delivery);
+
+impl Session for Echoing {
+    fn delivery(&self) -> Delivery {
+        self.0
+    }
+
+    fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
+        _ = match message {
+            Message::Text(text) => cx.send_text(text),
+            Message::Binary(bytes) => cx.send_binary(bytes),
+        };
+    }
+
+    fn chunk(&mut self, chunk: Chunk<'_>, cx: &mut Context<'_>) {
+        _ = cx.send_chunk(chunk);
     }
 }

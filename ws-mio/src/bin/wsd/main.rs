@@ -1,16 +1,14 @@
-//! The `wsd` program: WebSocket servers on one event loop. For Unix.
+//! The `wsd` program: WebSocket servers on event loops. For Unix.
 
 #![forbid(unsafe_code)]
 
 mod echo;
-mod peer;
-mod server;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// WebSocket servers on one event loop.
+/// WebSocket servers on event loops.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {

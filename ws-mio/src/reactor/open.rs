@@ -1,0 +1,175 @@
+//! State. An open connection with its session; the calls of one into the other, each of which may
+//! panic.
+
+use std::{io, panic::AssertUnwindSafe};
+
+use ws_proto::{CloseCode, Event};
+
+use super::{Stream, contained};
+use crate::{
+    buffers::Buffers,
+    connection::{Connection, Ready, Sender, Turn},
+    handle::ConnectionId,
+    session::{Context, Message, Now, Outside, Session},
+};
+
+pub(super) struct Open<S, T> {
+    pub(super) connection: Connection<S>,
+    session: T,
+}
+
+/// What a context is made of, beside the sending half.
+pub(super) struct Surroundings<'a> {
+    pub(super) id: ConnectionId,
+    pub(super) now: Now,
+    pub(super) wake_at_ms: &'a mut u64,
+    pub(super) outside: &'a mut Outside,
+}
+
+/// What a call came to.
+pub(super) enum Outcome {
+    /// The session returned.
+    Done(Turn),
+    /// The stream is broken.
+    Broken(io::Error),
+    Panicked,
+}
+
+impl<S: Stream, T: Session> Open<S, T> {
+    pub(super) fn new(connection: Connection<S>, session: T) -> Self {
+        let delivery = session.delivery();
+        Self {
+            connection: connection.delivery(delivery).short_read(S::SHORT_READ),
+            session,
+        }
+    }
+
+    pub(super) fn turn(
+        &mut self,
+        ready: Ready,
+        buffers: &mut Buffers,
+        around: Surroundings<'_>,
+    ) -> Outcome {
+        let Self {
+            connection,
+            session,
+        } = self;
+        Outcome::of(contained(AssertUnwindSafe(|| {
+            connection.turn_with(
+                ready,
+                buffers,
+                |sender| around.context(sender),
+                |event, cx| report(session, event, cx),
+            )
+        })))
+    }
+
+    pub(super) fn handle_timeout(
+        &mut self,
+        buffers: &mut Buffers,
+        around: Surroundings<'_>,
+    ) -> Outcome {
+        let Self {
+            connection,
+            session,
+        } = self;
+        let now_ms = around.now.monotonic_ms;
+        Outcome::of(contained(AssertUnwindSafe(|| {
+            connection.handle_timeout_with(
+                now_ms,
+                buffers,
+                |sender| around.context(sender),
+                |event, cx| report(session, event, cx),
+            )
+        })))
+    }
+
+    /// Calls the session outside of a turn.
+    pub(super) fn call(
+        &mut self,
+        buffers: &mut Buffers,
+        around: Surroundings<'_>,
+        call: impl FnOnce(&mut T, &mut Context<'_>),
+    ) -> Outcome {
+        let Self {
+            connection,
+            session,
+        } = self;
+        Outcome::of(contained(AssertUnwindSafe(|| {
+            connection.send_with(
+                buffers,
+                |sender| around.context(sender),
+                |cx| call(session, cx),
+            )
+        })))
+    }
+
+    /// Tells the session that the stream is broken, unless it knows of the end.
+    pub(super) fn end(&mut self, buffers: &mut Buffers, around: Surroundings<'_>) {
+        if let Some(event) = self.connection.end() {
+            // Nothing follows from it, whatever it comes to.
+            self.call(buffers, around, |session, cx| report(session, event, cx));
+        }
+    }
+
+    /// Says goodbye for a session that panicked, and tells it; gives what is still to be written.
+    pub(super) fn fail(&mut self, buffers: &mut Buffers, around: Surroundings<'_>) -> Vec<u8> {
+        _ = self.connection.send(buffers, |sender| {
+            sender.close_now(CloseCode::INTERNAL_ERROR, "")
+        });
+        let unsent = self.connection.take_unsent();
+        self.end(buffers, around);
+        unsent
+    }
+
+    /// Drops the session, and gives what is left: the stream, and whether there may be something to
+    /// read.
+    pub(super) fn into_stream(self) -> (S, bool) {
+        let Self {
+            connection,
+            session,
+        } = self;
+        if contained(AssertUnwindSafe(|| drop(session))).is_none() {
+            tracing::error!(target: "ws::conn", "a session panicked while it was dropped");
+        }
+        let readable = connection.is_readable();
+        (connection.into_source(), readable)
+    }
+}
+
+impl Outcome {
+    fn of(result: Option<io::Result<Turn>>) -> Self {
+        match result {
+            Some(Ok(turn)) => Self::Done(turn),
+            Some(Err(error)) => Self::Broken(error),
+            None => Self::Panicked,
+        }
+    }
+}
+
+impl<'a> Surroundings<'a> {
+    fn context(self, sender: Sender<'a>) -> Context<'a> {
+        Context {
+            sender,
+            id: self.id,
+            now: self.now,
+            wake_at_ms: self.wake_at_ms,
+            outside: self.outside,
+        }
+    }
+}
+
+#[inline]
+fn report<T: Session>(session: &mut T, event: Event<'_>, cx: &mut Context<'_>) {
+    match event {
+        Event::Text(text) => session.message(Message::Text(text), cx),
+        Event::Binary(bytes) => session.message(Message::Binary(bytes), cx),
+        Event::Chunk(chunk) => session.chunk(chunk, cx),
+        Event::Ping(payload) => session.ping(payload, cx),
+        Event::Pong(payload) => session.pong(payload, cx),
+        Event::Close { code, reason } => session.closing(code, reason, cx),
+        // It is told as the end, which is due next; the context knows the violation.
+        Event::Failed(_) => {}
+        Event::Closed(why) => session.close(&why, cx),
+    }
+}
