@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod connection;
+mod reactor;
 
 pub use ws_proto::{CloseCode, Closed, Config, Event, SendError};
 

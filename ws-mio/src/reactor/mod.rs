@@ -1,0 +1,4 @@
+//! State. What an event loop keeps.
+
+#[cfg_attr(not(test), expect(dead_code, reason = "the engine is next"))]
+mod slab;
