@@ -2,3 +2,5 @@
 
 #[cfg_attr(not(test), expect(dead_code, reason = "the engine is next"))]
 mod slab;
+#[cfg_attr(not(test), expect(dead_code, reason = "the engine is next"))]
+mod wheel;
