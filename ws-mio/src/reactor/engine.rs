@@ -19,7 +19,7 @@ use super::{
     farewell::Farewell,
     open::{Open, Outcome, Surroundings},
     opening::{Host, Opened, Opening},
-    slab::{Key, Slab},
+    slab::{self, Key, Slab},
     wheel::Wheel,
 };
 use crate::{
@@ -119,7 +119,9 @@ impl<S: Stream, A: Application> Engine<S, A> {
         register: impl FnOnce(&mut S, usize) -> io::Result<()>,
     ) {
         let count = self.shared.connections.load(Ordering::Relaxed) as u64;
-        if self.drain.is_some() || !self.capacity.connections.allows(count + 1) {
+        let has_room = self.capacity.connections.allows(count + 1)
+            && self.slots.len() < slab::CAPACITY as usize;
+        if self.drain.is_some() || !has_room {
             return;
         }
         let network = self.network_of(peer);

@@ -14,6 +14,11 @@ mod opening;
 pub(crate) mod slab;
 mod wheel;
 
+// Not below `inbox`: tests/inbox_loom.rs includes that with the locks of a model checker.
+#[cfg(test)]
+#[path = "inbox/tests.rs"]
+mod inbox_tests;
+
 use std::{
     io::{self, ErrorKind, Read, Write},
     panic::{UnwindSafe, catch_unwind},
@@ -37,6 +42,7 @@ use crate::{
     session::Now,
 };
 
+/// What `inbox` locks with, named here so that a model checker's twin can stand in for it.
 mod sync {
     pub(crate) use std::sync::{Mutex, MutexGuard};
 }

@@ -111,7 +111,6 @@ impl<T> Slab<T> {
             .as_ref()
     }
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -16,6 +16,9 @@
 //! before any of the next. So the next thing to do is the first occupied slot, found by the levels'
 //! bitmaps, however far the present jumps.
 //!
+//! The price: where a high digit turns, all deadlines beyond the turn are dealt out at once. For a
+//! million of them, every seven minutes, that took 18 ms on two shared cores of a virtual machine.
+//!
 //! Slots are lists through an array of links, by index: nothing is allocated to arm a deadline.
 
 use super::slab;
