@@ -19,10 +19,10 @@ use std::{
 
 use ws_proto::{Event, Messages, REPLY_ROOM, State, Want};
 
-use self::queue::Queue;
 pub(crate) use self::sender::Core;
 pub use self::sender::{Overflow, Refused, Sender, Sent};
-use crate::buffers::{Buffers, Pool};
+use self::{queue::Queue, sender::Lent};
+use crate::buffers::Buffers;
 
 #[cfg(test)]
 mod tests;
@@ -304,7 +304,12 @@ impl<S: Read + Write> Connection<S> {
 
     /// Whether the source may have something to read, or the end.
     pub(crate) fn is_readable(&self) -> bool {
-        self.flags.readable || self.flags.ended
+        self.flags.readable
+    }
+
+    /// Whether the source was read to its end.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.flags.ended
     }
 
     /// The source, to be registered.
@@ -387,7 +392,6 @@ impl<S: Read + Write> Connection<S> {
         let reader = Reader {
             parts: &mut self.parts,
             input,
-            pool,
         };
         let sender = Sender {
             core: &mut self.core,
@@ -396,6 +400,9 @@ impl<S: Read + Write> Connection<S> {
             flags: &mut self.flags,
             source: &mut self.source,
             marks,
+            pool,
+            lent: None,
+            donation: None,
             brake: false,
             error: None,
         };
@@ -439,7 +446,6 @@ fn outcome(
 struct Reader<'a> {
     parts: &'a mut Option<Box<Parts>>,
     input: &'a mut [u8],
-    pool: &'a mut Pool,
 }
 
 /// The most that is read straight into the memory of a message, in fairness to others.
@@ -522,7 +528,8 @@ impl<'a> Reader<'a> {
             let event = messages.commit(read.min(len), sender.core, &mut sender.output);
             sender.settle_reply();
             if let Some(event) = event {
-                on_event(event, cx);
+                report_own(event, cx, on_event);
+                self.settle_message(cx.as_mut());
             }
         }
         let input = mem::take(&mut self.input);
@@ -565,14 +572,14 @@ impl<'a> Reader<'a> {
                     if sender.flags.delivery == Delivery::Messages && !chunk.compressed =>
                 {
                     let parts = self.parts.get_or_insert_default();
-                    let pool = &mut *self.pool;
                     let messages = parts
                         .messages
-                        .get_or_insert_with(|| Messages::new(pool.take()));
+                        .get_or_insert_with(|| Messages::new(sender.pool.take()));
                     let event = messages.add(chunk, sender.core, &mut sender.output);
                     sender.settle_reply();
                     if let Some(event) = event {
-                        on_event(event, cx);
+                        report_own(event, cx, on_event);
+                        self.settle_message(cx.as_mut());
                     }
                 }
                 event => on_event(event, cx),
@@ -598,16 +605,39 @@ impl<'a> Reader<'a> {
                 on_event(event, cx);
             }
         }
-        let Some(parts) = self.parts else { return };
-        if parts.messages.as_ref().is_some_and(Messages::is_empty)
-            && let Some(messages) = parts.messages.take()
+        if let Some(parts) = self.parts
+            && parts.messages.is_none()
+            && parts.unread().is_empty()
         {
-            self.pool.give(messages.into_storage());
-        }
-        if parts.messages.is_none() && parts.unread().is_empty() {
             *self.parts = None;
         }
     }
+
+    /// A message was reported: its memory goes to the queue, if that has to go on with it, or serves
+    /// the next message.
+    fn settle_message(&mut self, sender: &mut Sender<'_>) {
+        let messages = self.parts.as_mut().and_then(|parts| parts.messages.take());
+        let memory = messages.map(Messages::into_storage).unwrap_or_default();
+        match (sender.donation.take(), &mut *sender.queue) {
+            (Some(rest), Some(queue)) => queue.donate(memory, rest),
+            _ => sender.pool.give(memory),
+        }
+    }
+}
+
+/// Reports a message that has memory of its own, which is not needed behind it.
+fn report_own<'a, X: AsMut<Sender<'a>>>(
+    event: Event<'_>,
+    cx: &mut X,
+    on_event: &mut impl FnMut(Event<'_>, &mut X),
+) {
+    cx.as_mut().lent = match event {
+        Event::Text(text) => Some(Lent::of(text.as_bytes())),
+        Event::Binary(bytes) => Some(Lent::of(bytes)),
+        _ => None,
+    };
+    on_event(event, cx);
+    cx.as_mut().lent = None;
 }
 
 impl Parts {

@@ -6,6 +6,7 @@
 
 use std::{
     any::Any,
+    net::IpAddr,
     ops::{Deref, DerefMut},
 };
 
@@ -158,7 +159,7 @@ pub struct Context<'a> {
     pub(crate) sender: Sender<'a>,
     pub(crate) id: ConnectionId,
     pub(crate) now: Now,
-    pub(crate) wake_at_ms: &'a mut u64,
+    pub(crate) extra: &'a mut Option<Box<Extra>>,
     pub(crate) outside: &'a mut Outside,
 }
 
@@ -188,12 +189,12 @@ impl Context<'_> {
     /// Has [`Session::timer`] called at this time, within 100 ms, in place of any time that was asked
     /// for before. A time that has passed is now.
     pub fn wake_at(&mut self, monotonic_ms: u64) {
-        *self.wake_at_ms = monotonic_ms;
+        Extra::set_wake_at_ms(self.extra, monotonic_ms);
     }
 
     /// Takes back what [`wake_at`](Self::wake_at) asked for.
     pub fn never_wake(&mut self) {
-        *self.wake_at_ms = NEVER;
+        Extra::set_wake_at_ms(self.extra, NEVER);
     }
 
     /// Calls [`Session::post`] of another connection, or of this one, when this turn is over. To
@@ -213,6 +214,41 @@ impl Context<'_> {
     pub fn close_other(&mut self, other: ConnectionId, code: CloseCode, reason: &str) {
         let errand = Errand::Close(code, reason.into());
         self.outside.errands.push((other, errand));
+    }
+}
+
+/// What few connections have, and an idle one does not pay for.
+#[derive(Debug)]
+pub(crate) struct Extra {
+    /// When the session wants to be woken, or [`NEVER`].
+    wake_at_ms: u64,
+    /// Where the connection is counted, if addresses are.
+    pub(crate) network: Option<IpAddr>,
+}
+
+impl Extra {
+    pub(crate) fn of(network: IpAddr) -> Self {
+        Self {
+            wake_at_ms: NEVER,
+            network: Some(network),
+        }
+    }
+
+    pub(crate) fn wake_at_ms(this: &Option<Box<Self>>) -> u64 {
+        this.as_ref().map_or(NEVER, |extra| extra.wake_at_ms)
+    }
+
+    pub(crate) fn set_wake_at_ms(this: &mut Option<Box<Self>>, wake_at_ms: u64) {
+        match this {
+            Some(extra) => extra.wake_at_ms = wake_at_ms,
+            None if wake_at_ms == NEVER => {}
+            None => {
+                *this = Some(Box::new(Self {
+                    wake_at_ms,
+                    network: None,
+                }));
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{self, ErrorKind, IoSlice},
+    ops::Range,
 };
 
 use ws_proto::frame::{FrameHeader, Opcode, header::MAX_HEADER};
@@ -21,15 +22,22 @@ use super::Source;
 /// Only whole frames can be dropped: those in the segments, of which nothing is written.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// `begun[begun_at..]` is the rest of what is partly written.
-    begun: Vec<u8>,
-    begun_at: usize,
+    begun: Begun,
+    /// Memory that was begun and is written.
+    spent: Option<Vec<u8>>,
     urgent: Vec<u8>,
     segments: VecDeque<Segment>,
     /// The bytes of all of them.
     len: usize,
     /// When the rest is given up on, once the WebSocket has ended.
     pub(super) end_ms: Option<u64>,
+}
+
+/// The rest of what is partly written.
+#[derive(Debug, Default)]
+struct Begun {
+    memory: Vec<u8>,
+    rest: Range<usize>,
 }
 
 /// Whole frames of one kind, in one piece of memory.
@@ -56,15 +64,37 @@ impl Queue {
     /// The rest of `frames`, of whose bytes the first `written` have left. The first of the frames
     /// is whole, and so are all the others.
     pub(super) fn resume(frames: &[&[u8]], written: usize) -> Self {
-        let mut queue = Self::default();
+        let mut memory = Vec::new();
         let mut skip = written;
         for part in frames {
             let rest = part.get(skip..).unwrap_or_default();
             skip = skip.saturating_sub(part.len());
-            queue.begun.extend_from_slice(rest);
+            memory.extend_from_slice(rest);
         }
-        queue.len = queue.begun.len();
-        queue
+        Self {
+            len: memory.len(),
+            begun: Begun::from(memory),
+            ..Self::default()
+        }
+    }
+
+    /// The rest of a frame, `len` bytes, which is to be [donated](Self::donate) before anything is
+    /// written.
+    pub(super) fn expecting(len: usize) -> Self {
+        Self {
+            len,
+            ..Self::default()
+        }
+    }
+
+    /// The memory that this queue was expecting: `rest` of it is to be written.
+    pub(super) fn donate(&mut self, memory: Vec<u8>, rest: Range<usize>) {
+        self.begun = Begun { memory, rest };
+    }
+
+    /// Memory that is worth keeping, once it is written.
+    pub(super) fn take_spent(&mut self) -> Option<Vec<u8>> {
+        self.spent.take()
     }
 
     /// As [`resume`](Self::resume), for many frames in one piece: those that are not begun can be
@@ -161,7 +191,7 @@ impl Queue {
     pub(super) fn drop_frames(&mut self) {
         self.urgent = Vec::new();
         self.segments = VecDeque::new();
-        self.len = self.begun.len() - self.begun_at;
+        self.len = self.begun.rest.len();
     }
 
     /// Drops the oldest messages until at most `most` bytes wait. How many messages that were.
@@ -188,7 +218,7 @@ impl Queue {
 
     /// All that waits, in the order in which it would be written.
     pub(super) fn into_bytes(self) -> Vec<u8> {
-        let mut bytes = self.begun[self.begun_at..].to_vec();
+        let mut bytes = self.begun.bytes().to_vec();
         bytes.extend_from_slice(&self.urgent);
         for segment in &self.segments {
             bytes.extend_from_slice(segment.rest());
@@ -201,7 +231,7 @@ impl Queue {
         const AT_ONCE: usize = 16;
         while self.len > 0 {
             let mut slices = [IoSlice::new(&[]); AT_ONCE];
-            let first = [&self.begun[self.begun_at..], &self.urgent];
+            let first = [self.begun.bytes(), &self.urgent];
             let rest = self.segments.iter().map(Segment::rest);
             let parts = first
                 .into_iter()
@@ -226,22 +256,24 @@ impl Queue {
     /// The first `n` bytes have left.
     fn advance(&mut self, mut n: usize) {
         self.len -= n;
-        let begun = self.begun.len() - self.begun_at;
+        let begun = self.begun.rest.len();
+        self.begun.rest.start += n.min(begun);
         if n < begun {
-            self.begun_at += n;
             return;
         }
         n -= begun;
-        self.begun = Vec::new();
-        self.begun_at = 0;
+        let spent = std::mem::take(&mut self.begun).memory;
+        if !spent.is_empty() {
+            self.spent = Some(spent);
+        }
         if n == 0 {
             return;
         }
         if n <= self.urgent.len() {
             // What is left of the replies stands first in any case.
-            self.begun = std::mem::take(&mut self.urgent);
-            self.begun_at = n;
-            return self.forget_begun();
+            self.begun = Begun::from(std::mem::take(&mut self.urgent));
+            self.begun.rest.start = n;
+            return;
         }
         n -= self.urgent.len();
         self.urgent = Vec::new();
@@ -265,21 +297,13 @@ impl Queue {
         };
         let boundary = boundary(segment.rest(), n);
         if boundary == segment.len() {
-            self.begun_at = segment.start + n;
-            self.begun = std::mem::take(&mut segment.bytes);
+            self.begun.rest = segment.start + n..segment.bytes.len();
+            self.begun.memory = std::mem::take(&mut segment.bytes);
             self.segments.pop_front();
         } else {
             let rest = segment.rest().get(n..boundary).unwrap_or_default();
-            self.begun = rest.to_vec();
+            self.begun = Begun::from(rest.to_vec());
             segment.start += boundary;
-        }
-        self.forget_begun();
-    }
-
-    fn forget_begun(&mut self) {
-        if self.begun_at == self.begun.len() {
-            self.begun = Vec::new();
-            self.begun_at = 0;
         }
     }
 
@@ -301,6 +325,21 @@ impl Kind {
         match frames.first() {
             Some(0x81 | 0x82) => Self::Messages,
             _ => Self::Kept,
+        }
+    }
+}
+
+impl Begun {
+    fn bytes(&self) -> &[u8] {
+        self.memory.get(self.rest.clone()).unwrap_or_default()
+    }
+}
+
+impl From<Vec<u8>> for Begun {
+    fn from(memory: Vec<u8>) -> Self {
+        Self {
+            rest: 0..memory.len(),
+            memory,
         }
     }
 }

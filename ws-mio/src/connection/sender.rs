@@ -3,19 +3,20 @@
 use std::{
     io::{self, ErrorKind, IoSlice},
     mem,
+    ops::Range,
     sync::Arc,
 };
 
 use ws_proto::{
     Chunk, CloseCode, Config, MessageKind, Misuse, Output, Prepared, Role, SEND_ROOM, SendError,
-    State, Violation,
+    State, Violation, frame::FrameHeader,
 };
 
 use super::{
     Flags, Source,
     queue::{Kind, Queue},
 };
-use crate::buffers::Marks;
+use crate::buffers::{Marks, Pool};
 
 /// What became of something that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +83,11 @@ pub struct Sender<'a> {
     pub(super) flags: &'a mut Flags,
     pub(super) source: &'a mut dyn Source,
     pub(super) marks: Marks,
+    pub(super) pool: &'a mut Pool,
+    /// The memory of the message that is being reported, if it has some of its own.
+    pub(super) lent: Option<Lent>,
+    /// What of that memory the queue goes on with, instead of a copy.
+    pub(super) donation: Option<Range<usize>>,
     /// Nothing more is to be received in this turn.
     pub(super) brake: bool,
     pub(super) error: Option<io::Error>,
@@ -90,6 +96,30 @@ pub struct Sender<'a> {
 impl AsMut<Self> for Sender<'_> {
     fn as_mut(&mut self) -> &mut Self {
         self
+    }
+}
+
+/// Where the memory of a message lies. It is compared with what is sent, and never read from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lent {
+    start: usize,
+    end: usize,
+}
+
+impl Lent {
+    pub(super) fn of(memory: &[u8]) -> Self {
+        let range = memory.as_ptr_range();
+        Self {
+            start: range.start.addr(),
+            end: range.end.addr(),
+        }
+    }
+
+    /// Where `bytes` begin in it, if they lie there.
+    fn offset_of(self, bytes: &[u8]) -> Option<usize> {
+        let range = bytes.as_ptr_range();
+        let is_inside = self.start <= range.start.addr() && range.end.addr() <= self.end;
+        is_inside.then(|| range.start.addr() - self.start)
     }
 }
 
@@ -166,6 +196,10 @@ impl Sender<'_> {
     /// Sends the next part of the message that was [begun](Self::begin). A part of a text may end
     /// inside a character.
     pub fn send_fragment(&mut self, bytes: &[u8]) -> Sent {
+        if self.is_direct(bytes) {
+            let header = self.core.fragment_header(bytes, &mut self.output);
+            return self.write_directly(header, bytes);
+        }
         self.append(Kind::Kept, bytes.len(), |core, output| {
             core.send_fragment(bytes, output)
         })
@@ -173,6 +207,10 @@ impl Sender<'_> {
 
     /// Sends the last part of the message that was [begun](Self::begin).
     pub fn finish(&mut self, bytes: &[u8]) -> Sent {
+        if self.is_direct(bytes) {
+            let header = self.core.finish_header(bytes, &mut self.output);
+            return self.write_directly(header, bytes);
+        }
         self.append(Kind::Kept, bytes.len(), |core, output| {
             core.finish(bytes, output)
         })
@@ -272,44 +310,55 @@ impl Sender<'_> {
         payload: &[u8],
         write: impl Fn(&mut Core, &mut Output<'_>) -> Result<(), SendError>,
     ) -> Sent {
-        let is_direct = payload.len() >= DIRECT && self.core.role() == Role::Server;
-        if is_direct && self.queue.is_none() {
-            let header = match self
-                .core
-                .frame_header(kind, payload.len() as u64, &mut self.output)
-            {
-                Ok(header) => header.to_bytes(),
-                Err(error) => return refuse(error),
-            };
-            return self.write_directly(&header, payload);
+        if self.is_direct(payload) {
+            let len = payload.len() as u64;
+            let header = self.core.frame_header(kind, len, &mut self.output);
+            return self.write_directly(header, payload);
         }
         self.append(Kind::Messages, payload.len(), write)
     }
 
-    /// Writes what is corked, and this frame from where it lies. What the socket does not take is
-    /// copied to the queue.
-    fn write_directly(&mut self, header: &[u8], payload: &[u8]) -> Sent {
-        let parts = [self.output.written(), header, payload];
-        let len = parts.iter().map(|part| part.len()).sum();
+    /// Whether this is to be written from where it lies. A client's payload must be masked on the
+    /// way.
+    fn is_direct(&self, payload: &[u8]) -> bool {
+        payload.len() >= DIRECT && self.queue.is_none() && self.core.role() == Role::Server
+    }
+
+    /// Writes what is corked, and this frame from where it lies. What the socket does not take goes
+    /// to the queue: by copy, unless the message's own memory can be had.
+    fn write_directly(&mut self, header: Result<FrameHeader, SendError>, payload: &[u8]) -> Sent {
+        let header = match header {
+            Ok(header) => header.to_bytes(),
+            Err(error) => return refuse(error),
+        };
+        let before = self.output.len() + header.len();
         let mut written = 0;
+        let parts = [self.output.written(), &header, payload];
         let result = write_parts(self.source, &parts, &mut written);
-        if written < len && result.is_ok() {
-            let corked = self.output.written();
-            let queue = match written.checked_sub(corked.len()) {
-                Some(written) => Queue::resume(&[header, payload], written),
-                None => {
-                    let mut queue = Queue::resume_frames(corked, written);
-                    queue.append_frames(&[header, payload].concat());
-                    queue
-                }
-            };
-            *self.queue = Some(Box::new(queue));
-            self.flags.writable = false;
-        }
-        self.output.clear();
         if let Err(error) = result {
             self.break_off(error);
+            return Sent::Refused(Refused::Closing);
         }
+        if written < before + payload.len() {
+            self.flags.writable = false;
+            let rest = written.checked_sub(before);
+            *self.queue = Some(Box::new(match rest {
+                Some(at) => match self.lent.take().and_then(|lent| lent.offset_of(payload)) {
+                    Some(start) => {
+                        self.donation = Some(start + at..start + payload.len());
+                        Queue::expecting(payload.len() - at)
+                    }
+                    None => Queue::resume(&[payload], at),
+                },
+                None => {
+                    let mut frames = self.output.written().to_vec();
+                    frames.extend_from_slice(&header);
+                    frames.extend_from_slice(payload);
+                    Queue::resume_frames(&frames, written)
+                }
+            }));
+        }
+        self.output.clear();
         self.sent()
     }
 
@@ -428,6 +477,9 @@ impl Sender<'_> {
             }
             let result = queue.write_to(self.source);
             let queued = queue.len();
+            if let Some(spent) = queue.take_spent() {
+                self.pool.give(spent);
+            }
             self.flags.writable = queued == 0;
             if queued <= self.marks.low {
                 self.flags.over_high_water = false;

@@ -3,14 +3,14 @@
 
 use std::{io, panic::AssertUnwindSafe};
 
-use ws_proto::{CloseCode, Event};
+use ws_proto::{CloseCode, Closed, Event};
 
 use super::{Stream, contained};
 use crate::{
     buffers::Buffers,
     connection::{Connection, Ready, Sender, Turn},
     handle::ConnectionId,
-    session::{Context, Message, Now, Outside, Session},
+    session::{Context, Extra, Message, Now, Outside, Session},
 };
 
 pub(super) struct Open<S, T> {
@@ -22,7 +22,7 @@ pub(super) struct Open<S, T> {
 pub(super) struct Surroundings<'a> {
     pub(super) id: ConnectionId,
     pub(super) now: Now,
-    pub(super) wake_at_ms: &'a mut u64,
+    pub(super) extra: &'a mut Option<Box<Extra>>,
     pub(super) outside: &'a mut Outside,
 }
 
@@ -122,6 +122,13 @@ impl<S: Stream, T: Session> Open<S, T> {
         unsent
     }
 
+    /// Whether the peer sends nothing more, and all that it sent is read.
+    pub(super) fn is_done(&self) -> bool {
+        let is_clean = |closed: Closed| closed.clean;
+        self.connection.core().closed().is_some_and(is_clean) && !self.connection.is_readable()
+            || self.connection.has_ended()
+    }
+
     /// Drops the session, and gives what is left: the stream, and whether there may be something to
     /// read.
     pub(super) fn into_stream(self) -> (S, bool) {
@@ -153,7 +160,7 @@ impl<'a> Surroundings<'a> {
             sender,
             id: self.id,
             now: self.now,
-            wake_at_ms: self.wake_at_ms,
+            extra: self.extra,
             outside: self.outside,
         }
     }

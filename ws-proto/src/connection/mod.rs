@@ -214,6 +214,11 @@ impl<C: Borrow<Config>> Connection<C> {
         self.violation
     }
 
+    /// How the connection ended, once [`Event::Closed`] was reported.
+    pub fn closed(&self) -> Option<Closed> {
+        (self.lifecycle == Lifecycle::Closed).then_some(self.closed)
+    }
+
     /// Writes the Close frame that a violation calls for, and gives up on the peer.
     fn break_off(&mut self, violation: Violation, output: &mut Output<'_>) {
         if matches!(self.lifecycle, Lifecycle::Open | Lifecycle::OweClose) {

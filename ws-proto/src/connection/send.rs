@@ -229,6 +229,35 @@ impl<C: Borrow<Config>> Connection<C> {
         self.header(true, kind.into(), payload_len, output)
     }
 
+    /// The header of the next fragment of the message that was [begun](Self::begin), for adapters
+    /// that write the payload by themselves, as with [`frame_header`](Self::frame_header). The
+    /// fragment counts as sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_fragment`](Self::send_fragment), but for `Full`.
+    pub fn fragment_header(
+        &mut self,
+        bytes: &[u8],
+        output: &mut Output<'_>,
+    ) -> Result<FrameHeader, SendError> {
+        self.part_header(bytes, false, output)
+    }
+
+    /// The header of the last fragment of the message that was [begun](Self::begin), as
+    /// [`fragment_header`](Self::fragment_header).
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish), but for `Full`.
+    pub fn finish_header(
+        &mut self,
+        bytes: &[u8],
+        output: &mut Output<'_>,
+    ) -> Result<FrameHeader, SendError> {
+        self.part_header(bytes, true, output)
+    }
+
     #[inline]
     pub(crate) fn send_message(
         &mut self,
@@ -246,6 +275,26 @@ impl<C: Borrow<Config>> Connection<C> {
         fin: bool,
         output: &mut Output<'_>,
     ) -> Result<(), SendError> {
+        let (opcode, next) = self.next_part(bytes, fin)?;
+        self.write_frame(fin, opcode, bytes, SEND_ROOM, output)?;
+        self.outgoing = next;
+        Ok(())
+    }
+
+    fn part_header(
+        &mut self,
+        bytes: &[u8],
+        fin: bool,
+        output: &mut Output<'_>,
+    ) -> Result<FrameHeader, SendError> {
+        let (opcode, next) = self.next_part(bytes, fin)?;
+        let header = self.header(fin, opcode, bytes.len() as u64, output)?;
+        self.outgoing = next;
+        Ok(header)
+    }
+
+    /// What the next fragment is, and what is to be sent behind it.
+    fn next_part(&self, bytes: &[u8], fin: bool) -> Result<(Opcode, Outgoing), SendError> {
         self.may_send()?;
         let (kind, opcode) = match self.outgoing.message {
             Message::Idle => return Err(Misuse::NoMessageInProgress.into()),
@@ -257,14 +306,12 @@ impl<C: Borrow<Config>> Connection<C> {
         if kind == MessageKind::Text && (utf8.take(bytes).is_err() || fin && !utf8.is_boundary()) {
             return Err(Misuse::InvalidUtf8.into());
         }
-        self.write_frame(fin, opcode, bytes, SEND_ROOM, output)?;
         let message = if fin {
             Message::Idle
         } else {
             Message::Continuing(kind)
         };
-        self.outgoing = Outgoing { message, utf8 };
-        Ok(())
+        Ok((opcode, Outgoing { message, utf8 }))
     }
 
     fn send_control(

@@ -65,11 +65,10 @@ impl Echo {
         writeln!(stdout, "listening on ws://{address}/")?;
         stdout.flush()?;
 
-        let delivery = match self.stream {
-            true => Delivery::Chunks,
-            false => Delivery::Messages,
+        match self.stream {
+            true => server.run(accept_with(|_, _| Decision::accept(Stream)))?,
+            false => server.run(accept_with(|_, _| Decision::accept(Whole)))?,
         };
-        server.run(accept_with(move |_, _| Decision::accept(Echoing(delivery))))?;
         Ok(())
     }
 }
@@ -86,23 +85,37 @@ fn end_on_signals(handle: Handle) -> io::Result<()> {
     Ok(())
 }
 
-/// What was sent after our Close was not to be echoed, and a peer that does not take its echoes is
-/// not read from: what a send says needs no answer.
-struct Echoing(Delivery);
+/// Echoes whole messages.
+struct Whole;
 
-impl Session for Echoing {
+/// Echoes messages as they come.
+struct Stream;
+
+impl Session for Whole {
+    fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
+        echo(message, cx);
+    }
+}
+
+impl Session for Stream {
     fn delivery(&self) -> Delivery {
-        self.0
+        Delivery::Chunks
     }
 
     fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
-        _ = match message {
-            Message::Text(text) => cx.send_text(text),
-            Message::Binary(bytes) => cx.send_binary(bytes),
-        };
+        echo(message, cx);
     }
 
     fn chunk(&mut self, chunk: Chunk<'_>, cx: &mut Context<'_>) {
         _ = cx.send_chunk(chunk);
     }
+}
+
+/// What was sent after our Close was not to be echoed, and a peer that does not take its echoes is
+/// not read from: what a send says needs no answer.
+fn echo(message: Message<'_>, cx: &mut Context<'_>) {
+    _ = match message {
+        Message::Text(text) => cx.send_text(text),
+        Message::Binary(bytes) => cx.send_binary(bytes),
+    };
 }
