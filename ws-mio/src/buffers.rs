@@ -91,8 +91,8 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// What a loop may keep: four messages of the default limit.
-    const KEPT: usize = 4 << 20;
+    /// What a loop may keep: eight messages of the default limit.
+    const KEPT: usize = 8 << 20;
 
     /// The largest there is, or an empty one.
     pub(crate) fn take(&mut self) -> Vec<u8> {

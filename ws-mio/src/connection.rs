@@ -121,6 +121,8 @@ struct Flags {
     writable: bool,
     /// The source has ended.
     ended: bool,
+    /// The last message had memory of its own, and so may the next.
+    expects_large: bool,
     /// The user does not want to receive.
     paused: bool,
     /// The peer does not read, and is not read from.
@@ -158,6 +160,7 @@ impl<S: Read + Write> Connection<S> {
                 read_closed: false,
                 writable: true,
                 ended: false,
+                expects_large: false,
                 paused: false,
                 over_high_water: false,
                 owes_drained: false,
@@ -448,8 +451,15 @@ struct Reader<'a> {
     input: &'a mut [u8],
 }
 
-/// The most that is read straight into the memory of a message, in fairness to others.
-const STRETCH: usize = 512 << 10;
+/// The most that is read at once straight into the memory of a message: in fairness to others, and
+/// because it is unmasked while it is in the caches.
+const STRETCH: usize = 256 << 10;
+
+/// From here on reading a message in two steps costs less than copying its beginning.
+const LARGE: usize = 128 << 10;
+
+/// What is read where a large message may begin.
+const GLANCE: usize = 4 << 10;
 
 impl<'a> Reader<'a> {
     /// Reads once, and reports all that came.
@@ -477,8 +487,13 @@ impl<'a> Reader<'a> {
             None => 0,
         };
         let sender = cx.as_mut();
-        let read = sender.read(&mut [IoSliceMut::new(&mut self.input[kept..])]);
         let input = mem::take(&mut self.input);
+        // Of a large message little is read here, so that little is copied to its own memory.
+        let end = match mem::take(&mut sender.flags.expects_large) {
+            true => kept + GLANCE,
+            false => input.len(),
+        };
+        let read = sender.read(&mut [IoSliceMut::new(&mut input[kept..end])]);
         let rest = self.receive(&mut input[..kept + read], cx, on_event);
         if !rest.is_empty() {
             self.parts.get_or_insert_default().keep(rest);
@@ -631,11 +646,14 @@ fn report_own<'a, X: AsMut<Sender<'a>>>(
     cx: &mut X,
     on_event: &mut impl FnMut(Event<'_>, &mut X),
 ) {
-    cx.as_mut().lent = match event {
-        Event::Text(text) => Some(Lent::of(text.as_bytes())),
-        Event::Binary(bytes) => Some(Lent::of(bytes)),
-        _ => None,
+    let message = match event {
+        Event::Text(text) => text.as_bytes(),
+        Event::Binary(bytes) => bytes,
+        _ => return on_event(event, cx),
     };
+    let sender = cx.as_mut();
+    sender.lent = Some(Lent::of(message));
+    sender.flags.expects_large = message.len() > LARGE;
     on_event(event, cx);
     cx.as_mut().lent = None;
 }
