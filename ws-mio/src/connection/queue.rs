@@ -228,8 +228,9 @@ impl Queue {
             return;
         }
         if n <= self.urgent.len() {
-            // What is left of the replies stands first in any case.
-            self.begun = std::mem::take(&mut self.urgent);
+            // Only the frame that is begun: what is left of the replies is not too much for more.
+            let behind = self.urgent.split_off(boundary(&self.urgent, n));
+            self.begun = std::mem::replace(&mut self.urgent, behind);
             self.begun_at = n;
             return self.forget_begun();
         }
