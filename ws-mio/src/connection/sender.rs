@@ -296,8 +296,9 @@ impl Sender<'_> {
         if written < len && result.is_ok() {
             let corked = self.output.written();
             let queue = match written.checked_sub(corked.len()) {
-                Some(written) => Queue::resume(&[header, payload], written),
-                None => {
+                Some(written @ 1..) => Queue::resume(&[header, payload], written),
+                // The frame is not begun.
+                _ => {
                     let mut queue = Queue::resume_frames(corked, written);
                     queue.append_frames(&[header, payload].concat());
                     queue
