@@ -7,8 +7,8 @@ use std::{
 };
 
 use ws_proto::{
-    Chunk, CloseCode, Config, MessageKind, Misuse, Output, Prepared, Role, SEND_ROOM, SendError,
-    State, Violation,
+    Chunk, CloseCode, Config, MessageKind, Misuse, Output, Prepared, REPLY_ROOM, Role, SEND_ROOM,
+    SendError, State, Violation,
 };
 
 use super::{
@@ -216,10 +216,18 @@ impl Sender<'_> {
 
     /// As [`close`](Self::close), but what waits and is not begun is dropped.
     pub fn close_now(&mut self, code: CloseCode, reason: &str) -> Sent {
-        if let Some(queue) = self.queue {
-            queue.drop_frames();
+        let Some(queue) = self.queue else {
+            return self.close(code, reason);
+        };
+        // It is written first: where it is refused, all that waits stays, an earlier Close included.
+        let mut frame = [0; REPLY_ROOM];
+        let mut output = self.output.over(&mut frame);
+        if let Err(error) = self.core.close(code, reason, &mut output) {
+            return refuse(error);
         }
-        self.close(code, reason)
+        queue.drop_frames();
+        queue.append_frames(output.written());
+        self.sent()
     }
 
     /// Receives no more, not even what was read already, until [`resume`](Self::resume). Pings are
