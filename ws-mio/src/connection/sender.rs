@@ -186,6 +186,10 @@ impl Sender<'_> {
             if chunk.last && chunk.kind == MessageKind::Binary {
                 return self.send_binary(chunk.bytes);
             }
+            // A message that was begun could not be begun again with the same chunk.
+            if let Err(refused) = self.admit(chunk.bytes.len()) {
+                return Sent::Refused(refused);
+            }
             if let refused @ Sent::Refused(_) = self.begin(chunk.kind) {
                 return refused;
             }
@@ -333,15 +337,22 @@ impl Sender<'_> {
         if let Some(sent) = self.cork(len, &write) {
             return sent;
         }
+        match self.admit(len) {
+            Ok(()) => self.enqueue(kind, len, write),
+            Err(refused) => Sent::Refused(refused),
+        }
+    }
+
+    /// Whether a frame with `len` bytes of payload may wait.
+    fn admit(&mut self, len: usize) -> Result<(), Refused> {
         let queued = self.queued();
-        if queued >= self.marks.high
+        match queued >= self.marks.high
             && queued.saturating_add(len) > self.marks.limit
             && self.core.state() == State::Open
-            && let Err(refused) = self.make_room(len)
         {
-            return Sent::Refused(refused);
+            true => self.make_room(len),
+            false => Ok(()),
         }
-        self.enqueue(kind, len, write)
     }
 
     /// Appends to what is corked, which is written first if it is in the way; `None` if there is a
