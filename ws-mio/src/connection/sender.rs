@@ -400,7 +400,12 @@ impl Sender<'_> {
                 }
                 self.sent()
             }
-            Err(error) => refuse(error),
+            Err(error) => {
+                if queue.len() == 0 {
+                    *self.queue = None;
+                }
+                refuse(error)
+            }
         }
     }
 
