@@ -422,7 +422,9 @@ impl<'a> Reader<'a> {
             Some(parts) => {
                 let unread = parts.unread();
                 let sender = cx.as_mut();
-                if sender.core.wants(unread, sender.output.room()) == Want::Event {
+                let want = sender.core.wants(unread, sender.output.room());
+                // Behind a Close that is not answered yet nothing is wanted, however much it is.
+                if want == Want::Event || unread.len() >= REPLY_ROOM {
                     return self.receive_kept(cx, on_event);
                 }
                 if unread.is_empty() && parts.messages.is_some() {
