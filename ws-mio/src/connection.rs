@@ -460,10 +460,12 @@ impl<'a> Reader<'a> {
         let rest = self.receive(&mut unread[at..], cx, on_event).len();
         let parts = self.parts.get_or_insert_default();
         parts.at = unread.len() - rest;
-        parts.unread = unread;
-        if rest == 0 {
-            parts.forget_unread();
+        if rest < REPLY_ROOM {
+            // Most often nothing, or part of a frame: that need not own what it came with.
+            unread = unread.split_off(parts.at);
+            parts.at = 0;
         }
+        parts.unread = unread;
         self.finish(cx, on_event);
     }
 
