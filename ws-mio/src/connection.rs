@@ -629,7 +629,9 @@ impl Sender<'_> {
                     return 0;
                 }
                 Ok(n) => {
-                    let is_all = n < room && self.flags.short_read == ShortRead::IsAll;
+                    // A source that fills one buffer at a time says nothing with a full one.
+                    let is_short = n < room && buffers.first().is_some_and(|b| n != b.len());
+                    let is_all = is_short && self.flags.short_read == ShortRead::IsAll;
                     self.flags.readable = !is_all || self.flags.read_closed;
                     return n;
                 }
