@@ -295,7 +295,7 @@ impl<S: Read + Write> Connection<S> {
         context: impl FnOnce(Sender<'a>) -> X,
         mut on_event: impl FnMut(Event<'_>, &mut X),
     ) -> io::Result<Turn> {
-        self.flags.readable |= ready.readable;
+        self.flags.readable |= ready.readable || ready.read_closed;
         self.flags.writable |= ready.writable;
         self.flags.read_closed |= ready.read_closed;
         let (mut reader, sender) = self.lend(buffers);
