@@ -372,6 +372,10 @@ impl<S: Read + Write> Connection<S> {
 /// Writes what was sent, and says what is to be done next.
 fn finish(sender: &mut Sender<'_>, parts: &mut Option<Box<Parts>>) -> io::Result<Turn> {
     sender.flush();
+    if sender.core.state() == State::Closed {
+        // Nothing is made of it any more, and the queue may take a while.
+        *parts = None;
+    }
     match sender.error.take() {
         Some(error) => Err(error),
         None => Ok(outcome(sender.core, sender.flags, sender.queue, parts)),
