@@ -164,8 +164,14 @@ impl Queue {
         self.len = self.begun.len() - self.begun_at;
     }
 
-    /// Drops the oldest messages until at most `most` bytes wait. How many messages that were.
-    pub(super) fn drop_oldest(&mut self, most: usize) -> u32 {
+    /// Drops the oldest messages until at most `most` bytes wait. How many messages that were;
+    /// `None`, and nothing is dropped, if what must be kept is more.
+    pub(super) fn drop_oldest(&mut self, most: usize) -> Option<u32> {
+        let messages = self.segments.iter().filter(|s| s.kind != Kind::Kept);
+        let droppable: usize = messages.map(Segment::len).sum();
+        if self.len - droppable > most {
+            return None;
+        }
         let mut dropped = 0;
         let mut at = 0;
         while self.len > most
@@ -183,7 +189,7 @@ impl Queue {
                 self.segments.remove(at);
             }
         }
-        dropped
+        Some(dropped)
     }
 
     /// Writes until all is written or the sink would block. Whether all is.

@@ -418,12 +418,9 @@ impl Sender<'_> {
             Overflow::Reject => Err(Refused::Full),
             Overflow::DropOldest => {
                 let most = self.marks.limit.checked_sub(len).ok_or(Refused::Full)?;
-                let dropped = queue.drop_oldest(most);
+                let dropped = queue.drop_oldest(most).ok_or(Refused::Full)?;
                 self.flags.dropped = self.flags.dropped.saturating_add(dropped);
-                match queue.len() <= most {
-                    true => Ok(()),
-                    false => Err(Refused::Full),
-                }
+                Ok(())
             }
             Overflow::Disconnect => {
                 // Behind the Close every send is refused: the verdict is final.
