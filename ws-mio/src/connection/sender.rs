@@ -475,7 +475,11 @@ impl Sender<'_> {
         if written < self.output.len() {
             self.flags.writable = false;
             let queue = Queue::resume_frames(self.output.written(), written);
+            let queued = queue.len();
             *self.queue = Some(Box::new(queue));
+            if queued >= self.marks.high {
+                self.over_high_water();
+            }
         }
         self.output.clear();
     }
