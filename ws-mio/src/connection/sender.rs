@@ -285,7 +285,7 @@ impl Sender<'_> {
         write: impl Fn(&mut Core, &mut Output<'_>) -> Result<(), SendError>,
     ) -> Sent {
         let is_direct = payload.len() >= DIRECT && self.core.role() == Role::Server;
-        if is_direct && self.queue.is_none() {
+        if is_direct && self.queue.is_none() && self.error.is_none() {
             let header = match self
                 .core
                 .frame_header(kind, payload.len() as u64, &mut self.output)
@@ -445,6 +445,10 @@ impl Sender<'_> {
     /// Writes what is corked or queued until the sink would block.
     pub(super) fn flush(&mut self) {
         if let Some(queue) = self.queue.as_deref_mut() {
+            if self.error.is_some() {
+                *self.queue = None;
+                return;
+            }
             if !self.flags.writable {
                 return;
             }
@@ -463,13 +467,15 @@ impl Sender<'_> {
             }
             return;
         }
+        if self.error.is_some() {
+            self.output.clear();
+        }
         if self.output.is_empty() {
             return;
         }
         let mut written = 0;
         let result = write_parts(self.source, &[self.output.written()], &mut written);
         if let Err(error) = result {
-            self.output.clear();
             return self.break_off(error);
         }
         if written < self.output.len() {
