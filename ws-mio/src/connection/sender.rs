@@ -131,7 +131,7 @@ impl Sender<'_> {
         if self.queue.is_none() && self.core.send_prepared(message, &mut self.output).is_ok() {
             return Sent::Corked;
         }
-        let len = message.as_bytes().len();
+        let len = message.payload().len();
         self.append(Kind::Messages, len, |core, output| {
             core.send_prepared(message, output)
         })
@@ -346,6 +346,13 @@ impl Sender<'_> {
     /// Whether a frame with `len` bytes of payload may wait.
     fn admit(&mut self, len: usize) -> Result<(), Refused> {
         let queued = self.queued();
+        let header = match len {
+            0..126 => 2,
+            126..=0xFFFF => 4,
+            _ => 10,
+        };
+        let mask = if self.core.role() == Role::Client { 4 } else { 0 };
+        let len = len.saturating_add(header + mask);
         match queued >= self.marks.high
             && queued.saturating_add(len) > self.marks.limit
             && self.core.state() == State::Open
@@ -409,7 +416,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Makes room for a frame with `len` bytes of payload in the way that [`Overflow`] names.
+    /// Makes room for a frame of `len` bytes in the way that [`Overflow`] names.
     fn make_room(&mut self, len: usize) -> Result<(), Refused> {
         let Some(queue) = self.queue else {
             return Ok(());
