@@ -141,6 +141,7 @@ impl Sender<'_> {
     /// still waits, none of it written, is dropped for it. For prices, positions, cursors.
     ///
     /// Order is kept: the newer message stands where it was sent, not where the older one stood.
+    /// What was corked in the turn in which the peer turned out to be slow is not replaced any more.
     pub fn send_latest_text(&mut self, key: u64, text: &str) -> Sent {
         self.append(Kind::Latest(key), text.len(), |core, output| {
             core.send_text(text, output)
@@ -204,6 +205,14 @@ impl Sender<'_> {
     pub fn ping(&mut self, payload: &[u8]) -> Sent {
         self.append(Kind::Kept, payload.len(), |core, output| {
             core.ping(payload, output)
+        })
+    }
+
+    /// Sends a Pong: the answer to a Ping where [`Config::pong`] is manual, or an unasked sign of life
+    /// (RFC 6455 §5.5.3).
+    pub fn pong(&mut self, payload: &[u8]) -> Sent {
+        self.append(Kind::Kept, payload.len(), |core, output| {
+            core.pong(payload, output)
         })
     }
 
@@ -351,7 +360,11 @@ impl Sender<'_> {
             126..=0xFFFF => 4,
             _ => 10,
         };
-        let mask = if self.core.role() == Role::Client { 4 } else { 0 };
+        let mask = if self.core.role() == Role::Client {
+            4
+        } else {
+            0
+        };
         let len = len.saturating_add(header + mask);
         match queued >= self.marks.high
             && queued.saturating_add(len) > self.marks.limit
