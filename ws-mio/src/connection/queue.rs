@@ -121,14 +121,21 @@ impl Queue {
         written.map(|_| ())
     }
 
-    /// Appends frames that are encoded already, in order.
+    /// Appends frames that are encoded already, in order. Pongs among them are replies, so that those
+    /// to come do not overtake them.
     pub(super) fn append_frames(&mut self, frames: &[u8]) {
         let mut rest = frames;
         while !rest.is_empty() {
             let kind = Kind::of(rest);
             let mut end = 0;
-            while end < rest.len() && Kind::of(&rest[end..]) == kind {
+            while end < rest.len() && !is_pong(&rest[end..]) && Kind::of(&rest[end..]) == kind {
                 end += frame_len(&rest[end..]);
+            }
+            if end == 0 {
+                let (pong, behind) = rest.split_at(frame_len(rest).min(rest.len()));
+                self.reply(pong);
+                rest = behind;
+                continue;
             }
             let (bytes, behind) = rest.split_at(end.min(rest.len()));
             self.len += bytes.len();
@@ -333,13 +340,19 @@ fn frame_len(frames: &[u8]) -> usize {
     }
 }
 
+fn is_pong(frames: &[u8]) -> bool {
+    frames
+        .first()
+        .is_some_and(|first| first & 0x0F == Opcode::Pong as u8)
+}
+
 /// Keeps what is no Pong.
 fn drop_pongs(frames: &mut Vec<u8>) {
     let mut kept = Vec::new();
     let mut rest = &frames[..];
     while !rest.is_empty() {
         let (frame, behind) = rest.split_at(frame_len(rest).min(rest.len()));
-        if frame[0] & 0x0F != Opcode::Pong as u8 {
+        if !is_pong(frame) {
             kept.extend_from_slice(frame);
         }
         rest = behind;
