@@ -8,10 +8,11 @@ pub struct Marks {
     /// From here on sends answer [`Sent::OverHighWater`](crate::Sent::OverHighWater), and a server
     /// does not read from its peer. Default 64 KiB, as asyncio and uWebSockets.
     pub high: usize,
-    /// Below it a connection that was over the high mark is drained. Default 16 KiB, as asyncio.
+    /// Down to it a connection that was over the high mark is drained. Default 16 KiB, as asyncio.
     pub low: usize,
-    /// What is never exceeded but by one message that was sent below the high mark; beyond,
-    /// [`Overflow`](crate::Overflow) decides. Default 1 MiB and the high mark.
+    /// What is never exceeded but by one message that was sent below the high mark, by what a turn
+    /// had corked when the peer turned out to be slow (256 KiB at most), and by replies (4 KiB) and a
+    /// Close; beyond, [`Overflow`](crate::Overflow) decides. Default 1 MiB and the high mark.
     pub limit: usize,
 }
 

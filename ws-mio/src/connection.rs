@@ -337,7 +337,7 @@ impl<S: Read + Write> Connection<S> {
         context: impl FnOnce(Sender<'a>) -> X,
         mut on_event: impl FnMut(Event<'_>, &mut X),
     ) -> io::Result<Turn> {
-        self.flags.readable |= ready.readable;
+        self.flags.readable |= ready.readable || ready.read_closed;
         self.flags.writable |= ready.writable;
         self.flags.read_closed |= ready.read_closed;
         let (mut reader, sender) = self.lend(buffers);
@@ -416,6 +416,10 @@ impl<S: Read + Write> Connection<S> {
 /// Writes what was sent, and says what is to be done next.
 fn finish(sender: &mut Sender<'_>, parts: &mut Option<Box<Parts>>) -> io::Result<Turn> {
     sender.flush();
+    if sender.core.state() == State::Closed {
+        // Nothing is made of it any more, and the queue may take a while.
+        *parts = None;
+    }
     match sender.error.take() {
         Some(error) => Err(error),
         None => Ok(outcome(sender.core, sender.flags, sender.queue, parts)),
@@ -472,7 +476,9 @@ impl<'a> Reader<'a> {
             Some(parts) => {
                 let unread = parts.unread();
                 let sender = cx.as_mut();
-                if sender.core.wants(unread, sender.output.room()) == Want::Event {
+                let want = sender.core.wants(unread, sender.output.room());
+                // Behind a Close that is not answered yet nothing is wanted, however much it is.
+                if want == Want::Event || unread.len() >= REPLY_ROOM {
                     return self.receive_kept(cx, on_event);
                 }
                 if unread.is_empty() && parts.messages.is_some() {
@@ -490,7 +496,7 @@ impl<'a> Reader<'a> {
         let input = mem::take(&mut self.input);
         // Of a large message little is read here, so that little is copied to its own memory.
         let end = match mem::take(&mut sender.flags.expects_large) {
-            true => kept + GLANCE,
+            true => input.len().min(kept + GLANCE),
             false => input.len(),
         };
         let read = sender.read(&mut [IoSliceMut::new(&mut input[kept..end])]);
@@ -513,10 +519,12 @@ impl<'a> Reader<'a> {
         let rest = self.receive(&mut unread[at..], cx, on_event).len();
         let parts = self.parts.get_or_insert_default();
         parts.at = unread.len() - rest;
-        parts.unread = unread;
-        if rest == 0 {
-            parts.forget_unread();
+        if rest < REPLY_ROOM {
+            // Most often nothing, or part of a frame: that need not own what it came with.
+            unread = unread.split_off(parts.at);
+            parts.at = 0;
         }
+        parts.unread = unread;
         self.finish(cx, on_event);
     }
 
@@ -707,7 +715,9 @@ impl Sender<'_> {
                     return 0;
                 }
                 Ok(n) => {
-                    let is_all = n < room && self.flags.short_read == ShortRead::IsAll;
+                    // A source that fills one buffer at a time says nothing with a full one.
+                    let is_short = n < room && buffers.first().is_some_and(|b| n != b.len());
+                    let is_all = is_short && self.flags.short_read == ShortRead::IsAll;
                     self.flags.readable = !is_all || self.flags.read_closed;
                     return n;
                 }

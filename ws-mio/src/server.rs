@@ -45,7 +45,7 @@ use crate::{
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let app = accept_with(|_request, _peer| Decision::accept(Echo));
-/// let report = Server::bind("127.0.0.1:8765")?.loops(2).run(app)?;
+/// let report = Server::bind("127.0.0.1:8765")?.loops(2)?.run(app)?;
 /// # Ok(())
 /// # }
 /// ```

@@ -151,14 +151,21 @@ impl Queue {
         written.map(|_| ())
     }
 
-    /// Appends frames that are encoded already, in order.
+    /// Appends frames that are encoded already, in order. Pongs among them are replies, so that those
+    /// to come do not overtake them.
     pub(super) fn append_frames(&mut self, frames: &[u8]) {
         let mut rest = frames;
         while !rest.is_empty() {
             let kind = Kind::of(rest);
             let mut end = 0;
-            while end < rest.len() && Kind::of(&rest[end..]) == kind {
+            while end < rest.len() && !is_pong(&rest[end..]) && Kind::of(&rest[end..]) == kind {
                 end += frame_len(&rest[end..]);
+            }
+            if end == 0 {
+                let (pong, behind) = rest.split_at(frame_len(rest).min(rest.len()));
+                self.reply(pong);
+                rest = behind;
+                continue;
             }
             let (bytes, behind) = rest.split_at(end.min(rest.len()));
             self.len += bytes.len();
@@ -194,8 +201,14 @@ impl Queue {
         self.len = self.begun.rest.len();
     }
 
-    /// Drops the oldest messages until at most `most` bytes wait. How many messages that were.
-    pub(super) fn drop_oldest(&mut self, most: usize) -> u32 {
+    /// Drops the oldest messages until at most `most` bytes wait. How many messages that were;
+    /// `None`, and nothing is dropped, if what must be kept is more.
+    pub(super) fn drop_oldest(&mut self, most: usize) -> Option<u32> {
+        let messages = self.segments.iter().filter(|s| s.kind != Kind::Kept);
+        let droppable: usize = messages.map(Segment::len).sum();
+        if self.len - droppable > most {
+            return None;
+        }
         let mut dropped = 0;
         let mut at = 0;
         while self.len > most
@@ -213,7 +226,7 @@ impl Queue {
                 self.segments.remove(at);
             }
         }
-        dropped
+        Some(dropped)
     }
 
     /// All that waits, in the order in which it would be written.
@@ -270,9 +283,13 @@ impl Queue {
             return;
         }
         if n <= self.urgent.len() {
-            // What is left of the replies stands first in any case.
-            self.begun = Begun::from(std::mem::take(&mut self.urgent));
-            self.begun.rest.start = n;
+            // Only the frame that is begun: what is left of the replies is not too much for more.
+            let behind = self.urgent.split_off(boundary(&self.urgent, n));
+            let urgent = std::mem::replace(&mut self.urgent, behind);
+            if n < urgent.len() {
+                self.begun = Begun::from(urgent);
+                self.begun.rest.start = n;
+            }
             return;
         }
         n -= self.urgent.len();
@@ -375,13 +392,19 @@ fn frame_len(frames: &[u8]) -> usize {
     }
 }
 
+fn is_pong(frames: &[u8]) -> bool {
+    frames
+        .first()
+        .is_some_and(|first| first & 0x0F == Opcode::Pong as u8)
+}
+
 /// Keeps what is no Pong.
 fn drop_pongs(frames: &mut Vec<u8>) {
     let mut kept = Vec::new();
     let mut rest = &frames[..];
     while !rest.is_empty() {
         let (frame, behind) = rest.split_at(frame_len(rest).min(rest.len()));
-        if frame[0] & 0x0F != Opcode::Pong as u8 {
+        if !is_pong(frame) {
             kept.extend_from_slice(frame);
         }
         rest = behind;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use ws_proto::{
-    Chunk, CloseCode, Config, MessageKind, Misuse, Output, Prepared, Role, SEND_ROOM, SendError,
-    State, Violation, frame::FrameHeader,
+    Chunk, CloseCode, Config, MessageKind, Misuse, Output, Prepared, REPLY_ROOM, Role, SEND_ROOM,
+    SendError, State, Violation, frame::FrameHeader,
 };
 
 use super::{
@@ -161,7 +161,7 @@ impl Sender<'_> {
         if self.queue.is_none() && self.core.send_prepared(message, &mut self.output).is_ok() {
             return Sent::Corked;
         }
-        let len = message.as_bytes().len();
+        let len = message.payload().len();
         self.append(Kind::Messages, len, |core, output| {
             core.send_prepared(message, output)
         })
@@ -171,6 +171,7 @@ impl Sender<'_> {
     /// still waits, none of it written, is dropped for it. For prices, positions, cursors.
     ///
     /// Order is kept: the newer message stands where it was sent, not where the older one stood.
+    /// What was corked in the turn in which the peer turned out to be slow is not replaced any more.
     pub fn send_latest_text(&mut self, key: u64, text: &str) -> Sent {
         self.append(Kind::Latest(key), text.len(), |core, output| {
             core.send_text(text, output)
@@ -224,6 +225,10 @@ impl Sender<'_> {
             if chunk.last && chunk.kind == MessageKind::Binary {
                 return self.send_binary(chunk.bytes);
             }
+            // A message that was begun could not be begun again with the same chunk.
+            if let Err(refused) = self.admit(chunk.bytes.len()) {
+                return Sent::Refused(refused);
+            }
             if let refused @ Sent::Refused(_) = self.begin(chunk.kind) {
                 return refused;
             }
@@ -241,6 +246,14 @@ impl Sender<'_> {
         })
     }
 
+    /// Sends a Pong: the answer to a Ping where [`Config::pong`] is manual, or an unasked sign of life
+    /// (RFC 6455 §5.5.3).
+    pub fn pong(&mut self, payload: &[u8]) -> Sent {
+        self.append(Kind::Kept, payload.len(), |core, output| {
+            core.pong(payload, output)
+        })
+    }
+
     /// *Starts the Closing Handshake* (RFC 6455 §7.1.2), behind all that was sent before. A reason
     /// has at most 123 bytes.
     pub fn close(&mut self, code: CloseCode, reason: &str) -> Sent {
@@ -254,10 +267,18 @@ impl Sender<'_> {
 
     /// As [`close`](Self::close), but what waits and is not begun is dropped.
     pub fn close_now(&mut self, code: CloseCode, reason: &str) -> Sent {
-        if let Some(queue) = self.queue {
-            queue.drop_frames();
+        let Some(queue) = self.queue else {
+            return self.close(code, reason);
+        };
+        // It is written first: where it is refused, all that waits stays, an earlier Close included.
+        let mut frame = [0; REPLY_ROOM];
+        let mut output = self.output.over(&mut frame);
+        if let Err(error) = self.core.close(code, reason, &mut output) {
+            return refuse(error);
         }
-        self.close(code, reason)
+        queue.drop_frames();
+        queue.append_frames(output.written());
+        self.sent()
     }
 
     /// Receives no more, not even what was read already, until [`resume`](Self::resume). Pings are
@@ -321,7 +342,10 @@ impl Sender<'_> {
     /// Whether this is to be written from where it lies. A client's payload must be masked on the
     /// way.
     fn is_direct(&self, payload: &[u8]) -> bool {
-        payload.len() >= DIRECT && self.queue.is_none() && self.core.role() == Role::Server
+        payload.len() >= DIRECT
+            && self.core.role() == Role::Server
+            && self.queue.is_none()
+            && self.error.is_none()
     }
 
     /// Writes what is corked, and this frame from where it lies. What the socket does not take goes
@@ -373,15 +397,33 @@ impl Sender<'_> {
         if let Some(sent) = self.cork(len, &write) {
             return sent;
         }
+        match self.admit(len) {
+            Ok(()) => self.enqueue(kind, len, write),
+            Err(refused) => Sent::Refused(refused),
+        }
+    }
+
+    /// Whether a frame with `len` bytes of payload may wait.
+    fn admit(&mut self, len: usize) -> Result<(), Refused> {
         let queued = self.queued();
-        if queued >= self.marks.high
+        let header = match len {
+            0..126 => 2,
+            126..=0xFFFF => 4,
+            _ => 10,
+        };
+        let mask = if self.core.role() == Role::Client {
+            4
+        } else {
+            0
+        };
+        let len = len.saturating_add(header + mask);
+        match queued >= self.marks.high
             && queued.saturating_add(len) > self.marks.limit
             && self.core.state() == State::Open
-            && let Err(refused) = self.make_room(len)
         {
-            return Sent::Refused(refused);
+            true => self.make_room(len),
+            false => Ok(()),
         }
-        self.enqueue(kind, len, write)
     }
 
     /// Appends to what is corked, which is written first if it is in the way; `None` if there is a
@@ -429,11 +471,16 @@ impl Sender<'_> {
                 }
                 self.sent()
             }
-            Err(error) => refuse(error),
+            Err(error) => {
+                if queue.len() == 0 {
+                    *self.queue = None;
+                }
+                refuse(error)
+            }
         }
     }
 
-    /// Makes room for a frame with `len` bytes of payload in the way that [`Overflow`] names.
+    /// Makes room for a frame of `len` bytes in the way that [`Overflow`] names.
     fn make_room(&mut self, len: usize) -> Result<(), Refused> {
         let Some(queue) = self.queue else {
             return Ok(());
@@ -442,12 +489,9 @@ impl Sender<'_> {
             Overflow::Reject => Err(Refused::Full),
             Overflow::DropOldest => {
                 let most = self.marks.limit.checked_sub(len).ok_or(Refused::Full)?;
-                let dropped = queue.drop_oldest(most);
+                let dropped = queue.drop_oldest(most).ok_or(Refused::Full)?;
                 self.flags.dropped = self.flags.dropped.saturating_add(dropped);
-                match queue.len() <= most {
-                    true => Ok(()),
-                    false => Err(Refused::Full),
-                }
+                Ok(())
             }
             Overflow::Disconnect => {
                 // Behind the Close every send is refused: the verdict is final.
@@ -472,6 +516,10 @@ impl Sender<'_> {
     /// Writes what is corked or queued until the sink would block.
     pub(super) fn flush(&mut self) {
         if let Some(queue) = self.queue.as_deref_mut() {
+            if self.error.is_some() {
+                *self.queue = None;
+                return;
+            }
             if !self.flags.writable {
                 return;
             }
@@ -493,19 +541,25 @@ impl Sender<'_> {
             }
             return;
         }
+        if self.error.is_some() {
+            self.output.clear();
+        }
         if self.output.is_empty() {
             return;
         }
         let mut written = 0;
         let result = write_parts(self.source, &[self.output.written()], &mut written);
         if let Err(error) = result {
-            self.output.clear();
             return self.break_off(error);
         }
         if written < self.output.len() {
             self.flags.writable = false;
             let queue = Queue::resume_frames(self.output.written(), written);
+            let queued = queue.len();
             *self.queue = Some(Box::new(queue));
+            if queued >= self.marks.high {
+                self.over_high_water();
+            }
         }
         self.output.clear();
     }
