@@ -16,3 +16,5 @@ pub mod ours;
 #[cfg(feature = "peers")]
 pub mod peers;
 pub mod report;
+#[cfg(feature = "peers")]
+pub mod serving;
