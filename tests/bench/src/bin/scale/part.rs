@@ -126,6 +126,13 @@ fn will_it_fit(nothing: &Sample, now: &Sample, connections: usize) -> Fallible<(
 }
 
 impl Outcome {
+    /// Bytes by which the servers grew under load, per connection.
+    pub(crate) fn growth(&self) -> f64 {
+        let before = self.samples.last().map_or(0, |sample| sample.servers_kib);
+        let grown = self.last.servers_kib as f64 - before as f64;
+        grown * 1024.0 / self.loaded.open as f64
+    }
+
     /// Everything that must not be.
     pub(crate) fn faults(&self) -> Vec<String> {
         let Loaded {

@@ -110,7 +110,7 @@ fn load(outcome: &Outcome) -> String {
          - echo latency with all open, 20 B, {} messages at {MESSAGES_PER_SECOND} per second, from the intended \
          time: {}\n\
          - of which the generator was late: {}\n\
-         - servers' CPU under this load: {:.2} cores\n",
+         - servers' CPU under this load: {:.2} cores; their memory grew by {:.0} B per connection\n",
         outcome.opened,
         outcome.opened as f64 / seconds,
         outcome.clients,
@@ -125,6 +125,7 @@ fn load(outcome: &Outcome) -> String {
         latencies(&loaded.latency),
         latencies(&loaded.lateness),
         outcome.cores,
+        outcome.growth(),
     )
 }
 
