@@ -153,6 +153,12 @@ impl Verdicts {
 /// Under what conditions the figures were measured: they mean nothing without.
 #[must_use]
 pub fn conditions(rounds: usize) -> String {
+    format!("{}; medians of {rounds} interleaved rounds.\n", machine())
+}
+
+/// Processor, compiler, target CPU and day, without a full stop.
+#[must_use]
+pub fn machine() -> String {
     // The script that starts us knows them; the processor's name is the system's to tell.
     let told = |name| std::env::var(name).unwrap_or_else(|_| "?".to_owned());
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -161,7 +167,7 @@ pub fn conditions(rounds: usize) -> String {
         .find_map(|line| line.strip_prefix("model name"))
         .unwrap_or("?");
     format!(
-        "{}; {}; target CPU {}; {}; medians of {rounds} interleaved rounds.\n",
+        "{}; {}; target CPU {}; {}",
         model.trim_start_matches([' ', '\t', ':']),
         told("BENCH_RUSTC"),
         told("BENCH_CPU"),
