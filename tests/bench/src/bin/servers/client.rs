@@ -43,10 +43,13 @@ pub(crate) enum Opening {
 /// A connection in the middle of a script, or between two runs of it.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
-    /// Bytes of the script; all of any script before the first run.
+    /// Bytes of the script.
     sent: usize,
     received: Received,
 }
+
+/// All of any script: between two runs there is nothing to send, however writable the socket is.
+const IDLE: usize = usize::MAX;
 
 /// How far the replies have come.
 #[derive(Default)]
@@ -91,7 +94,7 @@ impl Client {
         stream.set_nonblocking(true)?;
         Ok(Self {
             stream: TcpStream::from_std(stream),
-            sent: usize::MAX,
+            sent: IDLE,
             received: Received::default(),
         })
     }
@@ -136,8 +139,17 @@ impl Client {
                     self.received.frames(&buffer[..read], *opcode, payload)?
                 }
             };
+            if progress == Progress::Complete {
+                return match self.sent < script.wire.len() {
+                    true => Err("replies to what was not sent".into()),
+                    false => {
+                        self.sent = IDLE;
+                        Ok(progress)
+                    }
+                };
+            }
             // A short read has emptied the socket: what comes later makes an edge.
-            if progress == Progress::Complete || read < buffer.len() {
+            if read < buffer.len() {
                 return Ok(progress);
             }
         }
@@ -210,5 +222,45 @@ impl Received {
             return Ok(true);
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYLOAD: &[u8] = &[7; 300];
+
+    /// Fed in two parts, cut at `cut`.
+    fn feed(stream: &[u8], cut: usize) -> Result<Progress, &'static str> {
+        let mut received = Received::default();
+        if received.frames(&stream[..cut], 2, PAYLOAD)? == Progress::Complete {
+            return Err("complete too early");
+        }
+        received.frames(&stream[cut..], 2, PAYLOAD)
+    }
+
+    /// Three fragments: of 100 bytes, of none, and the rest with a longer header.
+    fn fragments() -> Vec<u8> {
+        let (first, rest) = PAYLOAD.split_at(100);
+        let last = [&[0x80, 126, 0, 200], rest].concat();
+        [&[0x02, 100], first, &[0x00, 0], &last].concat()
+    }
+
+    #[test]
+    fn fragments_are_one_message_wherever_they_are_cut() {
+        let stream = fragments();
+        for cut in 0..stream.len() {
+            assert!(feed(&stream, cut) == Ok(Progress::Complete), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_byte_is_found() {
+        for at in 0..fragments().len() {
+            let mut stream = fragments();
+            stream[at] ^= 1;
+            assert!(feed(&stream, 50) != Ok(Progress::Complete), "byte {at}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fs,
     io::ErrorKind,
     time::{Duration, Instant},
 };
@@ -22,6 +23,10 @@ pub(crate) struct Turn {
     pub(crate) per_second: f64,
     /// How much of the time the server had work: well below 1, the generator could not keep up.
     pub(crate) busy: f64,
+    /// Where system calls were counted, those among them that wait.
+    pub(crate) waits: f64,
+    /// Cores that other programs than these two kept busy.
+    pub(crate) others: f64,
 }
 
 impl Turn {
@@ -31,6 +36,8 @@ impl Turn {
             cost,
             per_second: f64::NAN,
             busy: f64::NAN,
+            waits: f64::NAN,
+            others: 0.0,
         }
     }
 
@@ -39,15 +46,38 @@ impl Turn {
         server: &Server,
         work: impl FnOnce() -> Result<usize, Box<dyn Error>>,
     ) -> Result<Self, Box<dyn Error>> {
+        let (machine, own) = (machine_busy()?, own_cpu());
         let (cpu, start) = (server.cpu()?, Instant::now());
         let done = work()? as f64;
-        let (cpu, elapsed) = (server.cpu()? - cpu, start.elapsed());
+        let elapsed = start.elapsed().as_secs_f64();
+        let cpu = (server.cpu()? - cpu).as_secs_f64();
+        let (machine, own) = (machine_busy()? - machine, own_cpu() - own);
         Ok(Self {
-            cost: cpu.as_secs_f64() * 1e6 / done,
-            per_second: done / elapsed.as_secs_f64(),
-            busy: cpu.as_secs_f64() / elapsed.as_secs_f64(),
+            cost: cpu * 1e6 / done,
+            per_second: done / elapsed,
+            busy: cpu / elapsed,
+            waits: f64::NAN,
+            others: ((machine - cpu - own) / elapsed).max(0.0),
         })
     }
+}
+
+/// Seconds that all cores together were not idle: in hundredths, which is coarse.
+fn machine_busy() -> Result<f64, Box<dyn Error>> {
+    const IDLE: [usize; 2] = [3, 4];
+    /// The rest is part of what was counted.
+    const FIELDS: usize = 8;
+
+    let stat = fs::read_to_string("/proc/stat")?;
+    let fields = stat.split_whitespace().skip(1).take(FIELDS).enumerate();
+    let busy = fields.filter(|(index, _)| !IDLE.contains(index));
+    let hundredths: Result<Vec<u64>, _> = busy.map(|(_, field)| field.parse::<u64>()).collect();
+    Ok(hundredths?.iter().sum::<u64>() as f64 / 100.0)
+}
+
+fn own_cpu() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// Connections to one server, and the script they run.

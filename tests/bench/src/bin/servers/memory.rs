@@ -22,14 +22,14 @@ impl Plan {
     pub(crate) const FULL: Self = Self {
         few: 2_000,
         many: 10_000,
-        long_few: 50,
-        long_many: 250,
+        long_few: 100,
+        long_many: 600,
     };
     pub(crate) const QUICK: Self = Self {
         few: 200,
         many: 1_000,
-        long_few: 8,
-        long_many: 40,
+        long_few: 16,
+        long_many: 80,
     };
 }
 

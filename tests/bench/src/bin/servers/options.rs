@@ -25,8 +25,15 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn parse() -> Result<Self, Box<dyn Error>> {
-        const FLAGS: [&str; 7] = [
-            "--quick", "--only", "--plots", "--ours", "--floor", "--raw", "--peer",
+        const FLAGS: [&str; 8] = [
+            "--quick",
+            "--realtime",
+            "--only",
+            "--plots",
+            "--ours",
+            "--floor",
+            "--raw",
+            "--peer",
         ];
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let starts_flag = |word: &&str| FLAGS.contains(word);
@@ -60,8 +67,12 @@ impl Options {
             _ => Err(format!("{flag} COMMAND..")),
         };
         let quick = one("--quick").is_some();
+        let mut plan = if quick { Plan::QUICK } else { Plan::FULL };
+        if one("--realtime").is_some() {
+            plan.repeats = 0;
+        }
         Ok(Self {
-            plan: if quick { Plan::QUICK } else { Plan::FULL },
+            plan,
             memory: if quick {
                 memory::Plan::QUICK
             } else {

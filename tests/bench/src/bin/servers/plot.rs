@@ -31,8 +31,10 @@ pub(crate) struct Chart<'a> {
 }
 
 /// Room that a bar takes, in pixels.
-const BAR: f64 = 26.0;
-const HEIGHT: u32 = 420;
+const BAR: f64 = 28.0;
+/// Room that the label of a group takes.
+const LABEL: f64 = 170.0;
+const HEIGHT: u32 = 460;
 
 /// Draws the chart into a file; nothing to show makes no file.
 pub(crate) fn draw(path: &Path, chart: &Chart<'_>) -> Result<(), Box<dyn Error>> {
@@ -51,11 +53,11 @@ pub(crate) fn draw(path: &Path, chart: &Chart<'_>) -> Result<(), Box<dyn Error>>
 
     // A group is as wide as all servers and a gap.
     let group_width = names.len() as f64 + 1.0;
-    let width = (BAR * group_width * chart.groups.len() as f64 + 110.0).max(480.0);
+    let width = (BAR * group_width).max(LABEL) * chart.groups.len() as f64 + 110.0;
     let area = SVGBackend::new(path, (width as u32, HEIGHT)).into_drawing_area();
     area.fill(&RGBColor(255, 255, 255))?;
     let mut context = ChartBuilder::on(&area)
-        .caption(chart.title, ("sans-serif", 18))
+        .caption(chart.title, ("sans-serif", 22))
         .margin(12)
         .x_label_area_size(28)
         .y_label_area_size(64)
@@ -68,6 +70,7 @@ pub(crate) fn draw(path: &Path, chart: &Chart<'_>) -> Result<(), Box<dyn Error>>
         .disable_x_mesh()
         .disable_x_axis()
         .y_desc(chart.unit)
+        .label_style(("sans-serif", 15))
         .y_label_formatter(&|value| short(*value))
         .draw()?;
 
@@ -90,19 +93,20 @@ pub(crate) fn draw(path: &Path, chart: &Chart<'_>) -> Result<(), Box<dyn Error>>
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.filled()));
         context.draw_series(bars.iter().map(|&(left, value)| {
             let top = value.max(chart.base) * 1.02;
-            Text::new(short(value), (left + 0.45, top), text(10, VPos::Bottom))
+            Text::new(short(value), (left + 0.45, top), text(13, VPos::Bottom))
         }))?;
     }
     context.draw_series(chart.groups.iter().enumerate().map(|(at, group)| {
         let middle = (at as f64 + 0.5) * group_width;
         let bottom = (middle, low / 1.12);
-        Text::new(group.label.clone(), bottom, text(12, VPos::Top))
+        Text::new(group.label.clone(), bottom, text(16, VPos::Top))
     }))?;
     context
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperRight)
         .background_style(RGBColor(255, 255, 255).mix(0.8))
         .border_style(RGBColor(160, 160, 160))
+        .label_font(("sans-serif", 15))
         .draw()?;
     area.present()?;
     Ok(())

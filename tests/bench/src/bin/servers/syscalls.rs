@@ -9,7 +9,10 @@ use std::{
     thread,
 };
 
-use crate::process::{PATIENCE, Server};
+use crate::{
+    load::Turn,
+    process::{PATIENCE, Server},
+};
 
 /// A program that counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,7 +31,7 @@ impl Counter {
                 output.status.success() && !told.contains("not supported")
             })
         };
-        if works("perf", &["stat", "-x,", "-e", EVENT, "true"]) {
+        if works("perf", &["stat", "-x,", "-e", EVENTS, "true"]) {
             return Some(Self::Perf);
         }
         works("strace", &["-c", "-f", "true"]).then_some(Self::Strace)
@@ -46,17 +49,22 @@ impl Counter {
         self,
         server: &Server,
         work: impl FnOnce() -> Result<usize, Box<dyn Error>>,
-    ) -> Result<f64, Box<dyn Error>> {
+    ) -> Result<Turn, Box<dyn Error>> {
         let counting = match self {
             Self::Perf => Counting::perf(server)?,
             Self::Strace => Counting::strace(server)?,
         };
-        let done = work()?;
-        Ok(counting.end()? / done as f64)
+        let done = work()? as f64;
+        let (all, waits) = counting.end()?;
+        Ok(Turn {
+            waits: waits / done,
+            ..Turn::counted(all / done)
+        })
     }
 }
 
-const EVENT: &str = "raw_syscalls:sys_enter";
+/// All calls, and those which wait.
+const EVENTS: &str = "raw_syscalls:sys_enter,syscalls:sys_enter_epoll_wait";
 
 /// A counter at work, killed when it is dropped.
 struct Counting {
@@ -70,7 +78,14 @@ impl Counting {
     fn perf(server: &Server) -> Result<Self, Box<dyn Error>> {
         let mut counting = Self::spawn(
             Command::new("perf")
-                .args(["stat", "-x,", "-e", EVENT, "--delay=-1", "--control=fd:0,1"])
+                .args([
+                    "stat",
+                    "-x,",
+                    "-e",
+                    EVENTS,
+                    "--delay=-1",
+                    "--control=fd:0,1",
+                ])
                 .args(["-p", &server.id().to_string()]),
         )?;
         let stdin = counting.child.stdin.take();
@@ -130,8 +145,8 @@ impl Counting {
         Ok(())
     }
 
-    /// Ends it; how many calls there were.
-    fn end(mut self) -> Result<f64, Box<dyn Error>> {
+    /// Ends it; how many calls there were, and how many of them waited.
+    fn end(mut self) -> Result<(f64, f64), Box<dyn Error>> {
         if self.control.is_some() {
             self.command("disable")?;
         }
@@ -142,15 +157,17 @@ impl Counting {
             let mut told = String::new();
             stderr.read_to_string(&mut told).map(|_| told)
         })??;
-        let count = match self.control {
-            Some(_) => told.lines().find(|line| line.contains(EVENT)),
-            None => told
-                .lines()
-                .find(|line| line.trim_end().ends_with(" total")),
+        // Both tell the count first and the name last, or nearly so.
+        let count = |names: [&str; 2]| {
+            let words = |line: &str| line.split([',', ' ']).any(|word| names.contains(&word));
+            let line = told.lines().find(|line| words(line))?;
+            let digits = line.trim_start().split([',', ' ']).next()?;
+            digits.parse::<f64>().ok()
         };
-        let digits = count.and_then(|line| line.trim_start().split([',', ' ']).next());
-        let count = digits.and_then(|digits| digits.parse().ok());
-        Ok(count.ok_or_else(|| format!("no count in {told:?}"))?)
+        let all = count(["raw_syscalls:sys_enter", "total"]);
+        // A server that never waits is not in the list of `strace`.
+        let waits = count(["syscalls:sys_enter_epoll_wait", "epoll_wait"]).unwrap_or_default();
+        Ok((all.ok_or_else(|| format!("no count in {told:?}"))?, waits))
     }
 }
 

@@ -8,8 +8,12 @@ pub(crate) struct Row {
     pub(crate) cells: Vec<(String, String)>,
 }
 
-/// A table with these columns in this order; a server without a cell has an empty one.
+/// A table with these columns in this order; a server without a cell has an empty one. Nothing when
+/// nobody has a cell.
 pub(crate) fn markdown(title: &str, note: &str, columns: &[String], rows: &[Row]) -> String {
+    if rows.iter().all(|row| row.cells.is_empty()) {
+        return String::new();
+    }
     let mut text = format!("\n### {title}\n\n{note}\n\n| | {} |\n", columns.join(" | "));
     text += &format!("|---|{}\n", "--:|".repeat(columns.len()));
     for row in rows {
@@ -42,6 +46,16 @@ pub(crate) fn plain(race: &Race) -> Row {
     })
 }
 
+/// System calls, and those among them which wait.
+pub(crate) fn calls(race: &Race) -> Row {
+    row(race, |name| {
+        let entry = race.entry(name)?;
+        let all = entry.median(|turn| turn.cost);
+        let waits = entry.median(|turn| turn.waits);
+        Some(format!("{all:.3} ({waits:.3})"))
+    })
+}
+
 /// Thousands per second, and how busy the server was.
 pub(crate) fn throughput(race: &Race) -> Row {
     row(race, |name| {
@@ -55,7 +69,8 @@ pub(crate) fn throughput(race: &Race) -> Row {
 fn row(race: &Race, cell: impl Fn(&str) -> Option<String>) -> Row {
     let names = race.entries.iter().map(|entry| &entry.name);
     let ran = names.filter_map(|name| Some((name.clone(), cell(name)?)));
-    let failed = race.failures.iter();
+    // A row of nothing else says no more than the reasons do.
+    let failed = race.failures.iter().filter(|_| !race.entries.is_empty());
     let failed = failed.map(|(name, _)| (name.clone(), "not run".to_owned()));
     Row {
         head: race.workload.clone(),
@@ -66,6 +81,8 @@ fn row(race: &Race, cell: impl Fn(&str) -> Option<String>) -> Row {
 /// Three digits are all that such measurements bear.
 pub(crate) fn digits(value: f64) -> String {
     match value {
+        negligible if negligible.abs() < 0.000_5 => "0".to_owned(),
+        negative if negative < 0.0 => format!("{negative:.0}"),
         small if small < 0.995 => format!("{small:.3}"),
         small if small < 9.95 => format!("{small:.2}"),
         medium if medium < 99.5 => format!("{medium:.1}"),
