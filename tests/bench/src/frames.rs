@@ -75,6 +75,22 @@ impl Batch {
         Self::of(kind, self.payload.clone(), self.frames)
     }
 
+    /// The same frames as a server sends them back: not masked.
+    #[must_use]
+    pub fn replies(&self) -> Vec<u8> {
+        let mut replies = Vec::with_capacity(self.wire.len());
+        for frame in self
+            .wire
+            .chunks_exact(self.header_len() + self.payload.len())
+        {
+            let header = &frame[..self.header_len() - 4];
+            replies.extend_from_slice(&[header[0], header[1] & 0x7f]);
+            replies.extend_from_slice(&header[2..]);
+            replies.extend_from_slice(&self.payload);
+        }
+        replies
+    }
+
     /// Bytes before each payload, the masking key included.
     #[must_use]
     pub fn header_len(&self) -> usize {

@@ -139,6 +139,11 @@ impl Verdicts {
         );
     }
 
+    /// A line that is neither met nor missed.
+    pub fn note(&mut self, line: &str) {
+        let _ = writeln!(self.lines, "- {line}");
+    }
+
     /// All lines and their sum.
     #[must_use]
     pub fn markdown(&self) -> String {

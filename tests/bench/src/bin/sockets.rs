@@ -293,7 +293,7 @@ impl Connection {
         if !head.starts_with("HTTP/1.1 101 ") || !head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") {
             return Err(format!("no upgrade: {head}").into());
         }
-        let expected = replies(batch);
+        let expected = batch.replies();
         let received = vec![0; expected.len()];
         Ok(Self {
             stream,
@@ -309,19 +309,4 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-/// The frames of the batch as a server sends them: not masked.
-fn replies(batch: &Batch) -> Vec<u8> {
-    let mut wire = Vec::new();
-    for frame in batch
-        .wire
-        .chunks_exact(batch.header_len() + batch.payload.len())
-    {
-        let header = &frame[..batch.header_len() - 4];
-        wire.extend_from_slice(&[header[0], header[1] & 0x7f]);
-        wire.extend_from_slice(&header[2..]);
-        wire.extend_from_slice(&batch.payload);
-    }
-    wire
 }
