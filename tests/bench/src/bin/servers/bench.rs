@@ -16,7 +16,7 @@ use crate::{
     race::{Contender, Plan, Race},
     syscalls::Counter,
     tables,
-    tables::{Row, digits},
+    tables::Row,
     workload::{PING_PONGS, PIPELINES, STREAM, Workload},
 };
 
@@ -184,11 +184,11 @@ impl Bench {
             "Server's CPU time (user and system) in µs per {unit}; in brackets: divided by the \
              {base}'s, round by round."
         );
-        println!("{}", tables::markdown(title, &note, &columns, &rows));
+        print!("{}", tables::markdown(title, &note, &columns, &rows));
         let note =
             format!("Thousands of {unit}s per second; in brackets: how busy the server was.");
         let rows: Vec<Row> = races.iter().map(tables::throughput).collect();
-        println!(
+        print!(
             "{}",
             tables::markdown("Throughput of the same", &note, &columns, &rows)
         );
@@ -214,35 +214,43 @@ impl Bench {
         if !self.options.wants("system calls") {
             return Ok(());
         }
-        let Some(counter) = Counter::find() else {
-            println!("\nNeither `perf` nor `strace` works here: no system calls were counted.");
+        let counters = Counter::find();
+        let mut races = Vec::new();
+        for &counter in &counters {
+            races.extend(self.calls(counter));
+        }
+        let [.., ping_pong, cycle] = &races[..] else {
+            println!("\nNeither `perf` nor `strace` works here: no system calls were counted.\n");
             return Ok(());
         };
+        let note = "In brackets: those that wait for readiness, of which a server needs the more \
+                    the less it has to do. Under `strace` it always has.";
+        self.show_counts("System calls", note, &races, tables::calls);
+        if let Some(floor) = ping_pong.median(FLOOR) {
+            let what = format!("system calls {} (the floor's + 0.02)", ping_pong.workload);
+            self.judge_count(&what, ping_pong, floor + 0.02);
+        }
+        self.judge_count(&format!("system calls {}", cycle.workload), cycle, 10.0);
+        Ok(())
+    }
+
+    fn calls(&self, counter: Counter) -> [Race; 2] {
         let turn = self.options.plan.turn;
         let script = PING_PONGS[0].script();
-        let ping_pong = self.count("per message, ping-pong 20 B", 3, |server| {
+        let name = format!("per message, ping-pong 20 B, by {}", counter.name());
+        let ping_pong = self.count(&name, 3, |server| {
             let connections = PING_PONGS[0].connections;
             let mut load = Load::open(server, Opening::WebSocket, connections, &script)?;
             load.run(turn / 8)?;
             counter.per_unit(server, || load.run(turn))
         });
-        let cycle = self.count("per open + upgrade + close", 3, |server| {
+        let name = format!("per open + upgrade + close, by {}", counter.name());
+        let cycle = self.count(&name, 3, |server| {
             let mut cycles = cycles::Cycles::new(server)?;
             cycles.run(turn / 8)?;
             counter.per_unit(server, || cycles.run(turn))
         });
-        let note = format!(
-            "Counted by {}, in a pass of its own; in brackets: those that wait for readiness, of \
-             which a server needs the more the less it has to do.",
-            counter.name()
-        );
-        self.show_counts("System calls", &note, &[&ping_pong, &cycle], tables::calls);
-        if let Some(floor) = ping_pong.median(FLOOR) {
-            let what = format!("system calls {} (the floor's + 0.02)", ping_pong.workload);
-            self.judge_count(&what, &ping_pong, floor + 0.02);
-        }
-        self.judge_count(&format!("system calls {}", cycle.workload), &cycle, 10.0);
-        Ok(())
+        [ping_pong, cycle]
     }
 
     fn memory(&mut self) -> Result<(), Box<dyn Error>> {
@@ -257,14 +265,16 @@ impl Bench {
         let long = self.count("after one message of 1 MiB", 1, |server| {
             Ok(Turn::counted(memory::after_long(server, plan)?))
         });
+        let races = [idle, long];
         let note = format!(
             "User-space memory in bytes per connection, a slope: from {} to {} connections open, \
              and from {} to {} that have echoed 1 MiB.",
             plan.few, plan.many, plan.long_few, plan.long_many
         );
-        self.show_counts("Memory", &note, &[&idle, &long], tables::plain);
-        self.judge_count("bytes per idle connection", &idle, 192.0);
-        self.judge_count("bytes per connection after 1 MiB", &long, 8192.0);
+        self.show_counts("Memory", &note, &races, tables::plain);
+        let [idle, long] = &races;
+        self.judge_count("bytes per idle connection", idle, 192.0);
+        self.judge_count("bytes per connection after 1 MiB", long, 8192.0);
         let group = |race: &Race| Group {
             label: race.workload.clone(),
             values: race.medians().collect(),
@@ -273,7 +283,7 @@ impl Bench {
             title: "User-space memory per connection",
             unit: "bytes",
             base: 8.0,
-            groups: &[group(&idle), group(&long)],
+            groups: &[group(idle), group(long)],
         };
         self.plot("memory.svg", &chart)
     }
@@ -293,21 +303,23 @@ impl Bench {
         Race::run(name, &contenders, plan, |_, server| count(server))
     }
 
-    fn show_counts(&self, title: &str, note: &str, races: &[&Race], row: fn(&Race) -> Row) {
+    fn show_counts(&self, title: &str, note: &str, races: &[Race], row: fn(&Race) -> Row) {
         let contenders = self.options.contenders();
         let columns: Vec<String> = contenders.into_iter().map(|it| it.name).collect();
-        let rows: Vec<Row> = races.iter().map(|race| row(race)).collect();
-        println!("{}", tables::markdown(title, note, &columns, &rows));
+        let rows: Vec<Row> = races.iter().map(row).collect();
+        print!("{}", tables::markdown(title, note, &columns, &rows));
         for race in races {
             show_failures(race);
         }
     }
 
     fn judge_count(&mut self, what: &str, race: &Race, target: f64) {
+        // System calls are told apart by hundredths, bytes by hundreds.
+        let places = if target < 100.0 { 3 } else { 0 };
         match race.median(OURS) {
             Some(ours) => self.verdicts.say(
                 ours <= target,
-                &format!("{what}: {} (target {})", digits(ours), digits(target)),
+                &format!("{what}: {ours:.places$} (target {target:.places$})"),
             ),
             None => self.verdicts.note(&format!("{what}: not run")),
         }

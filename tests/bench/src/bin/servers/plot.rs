@@ -33,7 +33,11 @@ pub(crate) struct Chart<'a> {
 /// Room that a bar takes, in pixels.
 const BAR: f64 = 28.0;
 /// Room that the label of a group takes.
-const LABEL: f64 = 170.0;
+const LABEL: f64 = 200.0;
+/// Room to the right of the bars, for the legend.
+const LEGEND: f64 = 180.0;
+/// Room for the axis and the margins.
+const AXIS: f64 = 90.0;
 const HEIGHT: u32 = 460;
 
 /// Draws the chart into a file; nothing to show makes no file.
@@ -47,13 +51,20 @@ pub(crate) fn draw(path: &Path, chart: &Chart<'_>) -> Result<(), Box<dyn Error>>
     if names.is_empty() {
         return Ok(());
     }
+    // Nothing at all has no place on a logarithmic scale.
+    let shown = |value: f64| value.max(chart.base / 4.0);
     let values = || chart.groups.iter().flat_map(|group| &group.values);
-    let extreme = |f: fn(f64, f64) -> f64| values().fold(chart.base, |to, value| f(to, value.1));
+    let extreme = |f: fn(f64, f64) -> f64| {
+        values().fold(chart.base, |extreme, &(_, value)| f(extreme, shown(value)))
+    };
     let (low, high) = (extreme(f64::min), extreme(f64::max));
 
     // A group is as wide as all servers and a gap.
     let group_width = names.len() as f64 + 1.0;
-    let width = (BAR * group_width).max(LABEL) * chart.groups.len() as f64 + 110.0;
+    let bars_end = group_width * chart.groups.len() as f64;
+    let bars_width = (BAR * group_width).max(LABEL) * chart.groups.len() as f64;
+    let legend = bars_end * LEGEND / bars_width;
+    let width = bars_width + LEGEND + AXIS;
     let area = SVGBackend::new(path, (width as u32, HEIGHT)).into_drawing_area();
     area.fill(&RGBColor(255, 255, 255))?;
     let mut context = ChartBuilder::on(&area)
@@ -61,10 +72,7 @@ pub(crate) fn draw(path: &Path, chart: &Chart<'_>) -> Result<(), Box<dyn Error>>
         .margin(12)
         .x_label_area_size(28)
         .y_label_area_size(64)
-        .build_cartesian_2d(
-            0.0..group_width * chart.groups.len() as f64,
-            (low / 1.1..high * 2.0).log_scale(),
-        )?;
+        .build_cartesian_2d(0.0..bars_end + legend, (low / 1.1..high * 1.3).log_scale())?;
     context
         .configure_mesh()
         .disable_x_mesh()
@@ -87,7 +95,10 @@ pub(crate) fn draw(path: &Path, chart: &Chart<'_>) -> Result<(), Box<dyn Error>>
         let bars: Vec<(f64, f64)> = bars.collect();
         context
             .draw_series(bars.iter().map(|&(left, value)| {
-                Rectangle::new([(left, chart.base), (left + 0.9, value)], color.filled())
+                Rectangle::new(
+                    [(left, chart.base), (left + 0.9, shown(value))],
+                    color.filled(),
+                )
             }))?
             .label(*name)
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.filled()));

@@ -24,7 +24,7 @@ pub(crate) fn markdown(title: &str, note: &str, columns: &[String], rows: &[Row]
         let cells: Vec<&str> = cells.collect();
         text += &format!("| {} | {} |\n", row.head, cells.join(" | "));
     }
-    text
+    text + "\n"
 }
 
 /// CPU time, and the ratio to `base`.
@@ -79,7 +79,7 @@ fn row(race: &Race, cell: impl Fn(&str) -> Option<String>) -> Row {
 }
 
 /// Three digits are all that such measurements bear.
-pub(crate) fn digits(value: f64) -> String {
+fn digits(value: f64) -> String {
     match value {
         negligible if negligible.abs() < 0.000_5 => "0".to_owned(),
         negative if negative < 0.0 => format!("{negative:.0}"),
