@@ -12,10 +12,10 @@ use mio::{
     net::{TcpListener, TcpStream},
 };
 use ws_mio::{
-    Buffers, CloseCode, Closed, Config, Connection, Delivery, Event, Marks, Ready, Sender,
+    Buffers, CloseCode, Closed, Config, Connection, Delivery, Event, Marks, Ready, Sender, Sent,
     ShortRead, Turn,
 };
-use ws_proto::Initiator;
+use ws_proto::{Initiator, Limit};
 
 const SERVER: Token = Token(0);
 const CLIENT: Token = Token(1);
@@ -94,8 +94,13 @@ fn echo_of_a_large_message_and_a_clean_close() -> io::Result<()> {
     Ok(())
 }
 
+/// More than the buffers of two sockets: the server has to wait for its peer.
+const LARGE: u64 = 16 << 20;
+
 fn echo(delivery: Delivery, marks: Marks) -> io::Result<()> {
-    let config = Arc::new(Config::new());
+    let mut config = Config::new();
+    config.limits.max_message = Limit::At(LARGE);
+    let config = Arc::new(config);
     let mut poll = Poll::new()?;
     let (server, client) = pair(&poll)?;
     let core = ws_proto::Connection::server(Arc::clone(&config));
@@ -109,14 +114,14 @@ fn echo(delivery: Delivery, marks: Marks) -> io::Result<()> {
     let connection = Connection::new(client, ws_proto::Connection::client(config));
     let mut client = End::new(connection, Buffers::masked(marks, keys));
 
-    let large: Vec<u8> = (0..1 << 20)
-        .map(|i: u32| i.to_le_bytes()[i as usize % 3])
+    let large: Vec<u8> = (0..LARGE)
+        .map(|i| i.to_le_bytes()[i as usize % 3])
         .collect();
     client.connection.send(&mut client.buffers, |sender| {
         assert!(sender.send_text("hello").is_sent());
         assert!(sender.send_binary(&large).is_sent());
     })?;
-    let mut echoed = Vec::new();
+    let (mut echoed, mut was_over_high_water) = (Vec::new(), false);
     let mut events = Events::with_capacity(8);
     while server.turn != Turn::Closed || client.turn != Turn::Closed {
         server.turn(|event, sender| {
@@ -127,6 +132,7 @@ fn echo(delivery: Delivery, marks: Marks) -> io::Result<()> {
                 _ => return,
             };
             assert!(sent.is_sent(), "{sent:?}");
+            was_over_high_water |= sent == Sent::OverHighWater;
         })?;
         client.turn(|event, sender| match event {
             Event::Text(text) => echoed.push(text.as_bytes().to_vec()),
@@ -151,6 +157,9 @@ fn echo(delivery: Delivery, marks: Marks) -> io::Result<()> {
             }
         }
     }
+    // Chunk by chunk the peer may keep up.
+    let is_slow = was_over_high_water || delivery == Delivery::Chunks;
+    assert!(is_slow, "the message is too small");
     assert!(echoed == [b"hello".to_vec(), large]);
     let clean = |initiator| Closed {
         initiator,

@@ -960,7 +960,9 @@ fn large_message_is_written_in_pieces_of_many_lengths() {
 fn source_that_would_block_is_left_alone() {
     let mut rig = Rig::server([]);
     fill(&mut rig, 200);
+    rig.take(50);
     let writes = rig.connection.source.writes;
+    rig.connection.source.room = usize::MAX;
     for _ in 0..3 {
         rig.give(text("Hello"));
         assert_eq!(rig.run(READABLE, echo), Turn::Wait);
