@@ -936,6 +936,47 @@ fn large_message_is_written_from_where_it_lies() {
 const DIRECT_LEN: usize = 64 << 10;
 
 #[test]
+fn large_message_is_written_in_pieces_of_many_lengths() {
+    let message = pattern(DIRECT_LEN);
+    let expected = [
+        server(Opcode::Text, "corked"),
+        server(Opcode::Binary, &message),
+    ]
+    .concat();
+    for most in [1, 2, 7, 8, 9, 17, 18, 19, 1000, DIRECT_LEN] {
+        let mut rig = Rig::server([]);
+        rig.connection.source.writing = Writing::AtMost(most);
+        rig.send(|sender| {
+            assert_eq!(sender.send_text("corked"), Sent::Corked);
+            assert_eq!(sender.send_binary(&message), Sent::Corked);
+        });
+        assert!(rig.taken() == expected, "{most} at once");
+        rig.owns_nothing();
+    }
+}
+
+/// Row 38: what said that it would block is not asked again until the poll tells of it.
+#[test]
+fn source_that_would_block_is_left_alone() {
+    let mut rig = Rig::server([]);
+    fill(&mut rig, 200);
+    rig.take(50);
+    let writes = rig.connection.source.writes;
+    rig.connection.source.room = usize::MAX;
+    for _ in 0..3 {
+        rig.give(text("Hello"));
+        assert_eq!(rig.run(READABLE, echo), Turn::Wait);
+        rig.send(|sender| assert!(sender.send_text("more").is_sent()));
+        rig.tick(0);
+    }
+    assert_eq!(rig.connection.source.writes, writes);
+    let reads = rig.connection.source.reads;
+    rig.take(usize::MAX);
+    assert_eq!(rig.connection.source.writes, writes + 1);
+    assert_eq!(rig.connection.source.reads, reads);
+}
+
+#[test]
 fn large_message_of_which_nothing_is_written_may_be_dropped() {
     let mut rig = Rig::server([]).marks(1000, 100, 100_000);
     rig.connection.source.room = server(Opcode::Text, "corked").len();
