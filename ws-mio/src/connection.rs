@@ -607,7 +607,8 @@ impl<'a> Reader<'a> {
                 }
                 event => on_event(event, cx),
             }
-            if cx.as_mut().brake {
+            let sender = cx.as_mut();
+            if sender.brake || input.is_empty() && sender.core.state() == State::Open {
                 break;
             }
         }

@@ -237,7 +237,7 @@ impl Server {
             let (app, shared) = (Arc::clone(&app), Arc::clone(&shared));
             // Sessions never leave their loop, so the engine is made on its thread.
             runs.push(move || {
-                let clock = Clock::new();
+                let mut clock = Clock::new();
                 let random = random::generator();
                 let engine = Engine::new(app, shared, loop_index, &settings, clock.now(), random);
                 Reactor::new(side.poll, engine, own, mail, adopters, clock)?.run()

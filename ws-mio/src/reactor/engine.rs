@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use ws_proto::{Config, Limit};
+use ws_proto::{Config, Limit, State};
 
 use super::{
     Stream,
@@ -325,7 +325,16 @@ impl<S: Stream, A: Application> Engine<S, A> {
         let Some(slot) = self.slots.get(key) else {
             return;
         };
+        let index = key.index();
         let next = match &slot.phase {
+            // Its deadlines are only put off, but by a tick and by its session.
+            Phase::Open(open)
+                if open.connection.core().state() == State::Open
+                    && slot.extra.is_none()
+                    && self.wheel.is_armed(index) =>
+            {
+                return;
+            }
             Phase::Open(open) => {
                 let next = open.connection.next_timeout().unwrap_or(NEVER);
                 next.min(Extra::wake_at_ms(&slot.extra))
@@ -334,9 +343,8 @@ impl<S: Stream, A: Application> Engine<S, A> {
             Phase::Farewell(farewell) => farewell.end_ms,
             Phase::Gone => NEVER,
         };
-        let index = key.index();
-        if next != NEVER && self.wheel.armed_at(index).is_none_or(|at| next < at) {
-            self.wheel.arm(index, next);
+        if next != NEVER {
+            self.wheel.arm_by(index, next);
         }
     }
 

@@ -166,8 +166,8 @@ impl<A: Application> Reactor<A> {
     fn timeout(&self) -> Option<Duration> {
         let acceptors = self.acceptors.iter().filter_map(Acceptor::next_timeout);
         let next = acceptors.chain(self.engine.next_timeout()).min()?;
-        let now_ms = self.clock.now().monotonic_ms;
-        Some(Duration::from_millis(next.saturating_sub(now_ms)))
+        // The time that the turns took is not worth a look at the clock: ticks are coarser.
+        Some(Duration::from_millis(next.saturating_sub(self.clock.last_ms())))
     }
 
     /// Accepts some, to be fair to those who are here already.
@@ -239,33 +239,42 @@ impl<A: Application> Drop for Reactor<A> {
     }
 }
 
-/// The clock of one loop.
+/// The clock of one loop, looked at once when the poll returns.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     started: Instant,
-    last_ms: std::cell::Cell<u64>,
+    last: Now,
 }
 
 impl Clock {
     pub(crate) fn new() -> Self {
         Self {
             started: Instant::now(),
-            last_ms: std::cell::Cell::new(0),
+            last: Now {
+                monotonic_ms: 0,
+                unix_s: unix_s(),
+            },
         }
     }
 
-    pub(crate) fn now(&self) -> Now {
+    pub(crate) fn now(&mut self) -> Now {
+        const SECOND_MS: u64 = 1_000;
         let monotonic_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        self.last_ms.set(monotonic_ms);
-        Now {
-            monotonic_ms,
-            unix_s: unix.map_or(0, |since| since.as_secs()),
+        // The other clock has whole seconds: it is asked when one has passed by this.
+        if monotonic_ms / SECOND_MS != self.last.monotonic_ms / SECOND_MS {
+            self.last.unix_s = unix_s();
         }
+        self.last.monotonic_ms = monotonic_ms;
+        self.last
     }
 
     /// What [`now`](Self::now) said last.
     fn last_ms(&self) -> u64 {
-        self.last_ms.get()
+        self.last.monotonic_ms
     }
+}
+
+fn unix_s() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }

@@ -65,6 +65,21 @@ impl Wheel {
         }
     }
 
+    /// As [`arm`](Self::arm), unless a deadline is set that is due as early.
+    #[inline]
+    pub(crate) fn arm_by(&mut self, index: u32, at_ms: u64) {
+        let armed = self.armed_tick(index);
+        if armed.is_none_or(|at| at_ms.div_ceil(TICK_MS) < at) {
+            self.arm(index, at_ms);
+        }
+    }
+
+    /// Whether `index` has a deadline.
+    #[inline]
+    pub(crate) fn is_armed(&self, index: u32) -> bool {
+        self.armed_tick(index).is_some()
+    }
+
     pub(crate) fn disarm(&mut self, index: u32) {
         if self.armed_tick(index).is_some() {
             self.leave(index);
@@ -103,6 +118,7 @@ impl Wheel {
     }
 
     /// The deadline of `index`, to a tick.
+    #[cfg(test)]
     pub(crate) fn armed_at(&self, index: u32) -> Option<u64> {
         self.armed_tick(index).map(to_ms)
     }
