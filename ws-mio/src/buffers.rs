@@ -69,13 +69,20 @@ impl Buffers {
         }
     }
 
-    /// The parts: input, output, and memory for messages.
-    pub(crate) fn lend(&mut self) -> (&mut [u8], Output<'_>, &mut Pool) {
+    /// The input and the output.
+    pub(crate) fn lend(&mut self) -> (&mut [u8], Output<'_>) {
+        let (input, output, ..) = self.lend_all();
+        (input, output)
+    }
+
+    /// The input, the output, memory for messages, and the marks.
+    #[inline]
+    pub(crate) fn lend_all(&mut self) -> (&mut [u8], Output<'_>, &mut Pool, &Marks) {
         let output = match &mut self.keys {
             Some(keys) => Output::masked(&mut self.output, &mut **keys),
             None => Output::new(&mut self.output),
         };
-        (&mut self.input, output, &mut self.pool)
+        (&mut self.input, output, &mut self.pool, &self.marks)
     }
 }
 

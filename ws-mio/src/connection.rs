@@ -305,6 +305,12 @@ impl<S: Read + Write> Connection<S> {
         queue.map_or(Vec::new(), |queue| queue.into_bytes())
     }
 
+    /// Whether [`take_drained`](Self::take_drained) would say so.
+    #[inline]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.flags.is_drained
+    }
+
     /// Whether the source may have something to read, or the end.
     pub(crate) fn is_readable(&self) -> bool {
         self.flags.readable
@@ -390,8 +396,7 @@ impl<S: Read + Write> Connection<S> {
     }
 
     fn lend<'a>(&'a mut self, buffers: &'a mut Buffers) -> (Reader<'a>, Sender<'a>) {
-        let marks = buffers.marks;
-        let (input, output, pool) = buffers.lend();
+        let (input, output, pool, marks) = buffers.lend_all();
         let reader = Reader {
             parts: &mut self.parts,
             input,
@@ -499,7 +504,7 @@ impl<'a> Reader<'a> {
             true => input.len().min(kept + GLANCE),
             false => input.len(),
         };
-        let read = sender.read(&mut [IoSliceMut::new(&mut input[kept..end])]);
+        let read = sender.read(&mut input[kept..end]);
         let rest = self.receive(&mut input[..kept + read], cx, on_event);
         if !rest.is_empty() {
             self.parts.get_or_insert_default().keep(rest);
@@ -546,7 +551,7 @@ impl<'a> Reader<'a> {
             let len = spare.len().min(STRETCH);
             let spare = &mut spare[..len];
             // What follows comes with it, so that a short read tells that nothing is left.
-            let read = sender.read(&mut [IoSliceMut::new(spare), IoSliceMut::new(self.input)]);
+            let read = sender.read_two(spare, self.input);
             behind = read.saturating_sub(len);
             let event = messages.commit(read.min(len), sender.core, &mut sender.output);
             sender.settle_reply();
@@ -699,30 +704,64 @@ impl Sender<'_> {
     }
 
     /// Reads once. How many bytes came; what else there is to know is in the flags.
-    fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> usize {
-        if self.flags.ended || !self.flags.readable {
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> usize {
+        if !self.flags.readable || self.flags.ended {
             return 0;
         }
-        let room: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        match self.source.read(buffer) {
+            Ok(n) if n > 0 => {
+                self.note_read(n < buffer.len());
+                n
+            }
+            result => self.read_slowly(result, |source| source.read(buffer)),
+        }
+    }
+
+    /// As [`read`](Self::read), into one buffer and then the other.
+    fn read_two(&mut self, first: &mut [u8], second: &mut [u8]) -> usize {
+        if !self.flags.readable || self.flags.ended {
+            return 0;
+        }
+        let len = first.len();
+        let buffers = &mut [IoSliceMut::new(first), IoSliceMut::new(second)];
+        let room = len + buffers[1].len();
+        let read = match self.source.read_vectored(buffers) {
+            Ok(n) if n > 0 => n,
+            result => self.read_slowly(result, |source| source.read_vectored(buffers)),
+        };
+        if read > 0 {
+            // A source that fills one buffer at a time says nothing with a full one.
+            self.note_read(read < room && read != len);
+        }
+        read
+    }
+
+    /// Whether more may be there than came.
+    #[inline]
+    fn note_read(&mut self, is_short: bool) {
+        let is_all = is_short && self.flags.short_read == ShortRead::IsAll;
+        self.flags.readable = !is_all || self.flags.read_closed;
+    }
+
+    /// What to do when nothing came; `again` is the same read.
+    #[cold]
+    fn read_slowly(
+        &mut self,
+        mut result: io::Result<usize>,
+        mut again: impl FnMut(&mut dyn Source) -> io::Result<usize>,
+    ) -> usize {
         loop {
-            let result = match &mut *buffers {
-                [one] => self.source.read(one),
-                many => self.source.read_vectored(many),
-            };
             match result {
                 Ok(0) => {
                     self.flags.ended = true;
                     self.flags.readable = false;
                     return 0;
                 }
-                Ok(n) => {
-                    // A source that fills one buffer at a time says nothing with a full one.
-                    let is_short = n < room && buffers.first().is_some_and(|b| n != b.len());
-                    let is_all = is_short && self.flags.short_read == ShortRead::IsAll;
-                    self.flags.readable = !is_all || self.flags.read_closed;
-                    return n;
+                Ok(n) => return n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    result = again(self.source);
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.flags.readable = false;
                     if error.kind() != ErrorKind::WouldBlock {

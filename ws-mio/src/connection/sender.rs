@@ -82,7 +82,7 @@ pub struct Sender<'a> {
     pub(super) queue: &'a mut Option<Box<Queue>>,
     pub(super) flags: &'a mut Flags,
     pub(super) source: &'a mut dyn Source,
-    pub(super) marks: Marks,
+    pub(super) marks: &'a Marks,
     pub(super) pool: &'a mut Pool,
     /// The memory of the message that is being reported, if it has some of its own.
     pub(super) lent: Option<Lent>,
@@ -514,41 +514,67 @@ impl Sender<'_> {
     }
 
     /// Writes what is corked or queued until the sink would block.
+    #[inline]
     pub(super) fn flush(&mut self) {
-        if let Some(queue) = self.queue.as_deref_mut() {
-            if self.error.is_some() {
-                *self.queue = None;
-                return;
-            }
-            if !self.flags.writable {
-                return;
-            }
-            let result = queue.write_to(self.source);
-            let queued = queue.len();
-            if let Some(spent) = queue.take_spent() {
-                self.pool.give(spent);
-            }
-            self.flags.writable = queued == 0;
-            if queued <= self.marks.low {
-                self.flags.over_high_water = false;
-                self.flags.is_drained |= mem::take(&mut self.flags.owes_drained);
-            }
-            if queued == 0 {
-                *self.queue = None;
-            }
-            if let Err(error) = result {
-                self.break_off(error);
-            }
+        if self.queue.is_some() || self.error.is_some() {
+            return self.flush_queue();
+        }
+        let corked = self.output.written();
+        if corked.is_empty() {
             return;
         }
+        match self.source.write(corked) {
+            Ok(n) if n == corked.len() => self.output.clear(),
+            result => self.flush_slowly(result),
+        }
+    }
+
+    #[cold]
+    fn flush_queue(&mut self) {
         if self.error.is_some() {
             self.output.clear();
+            *self.queue = None;
         }
-        if self.output.is_empty() {
+        let Some(queue) = self.queue.as_deref_mut() else {
+            return;
+        };
+        if !self.flags.writable {
             return;
         }
+        let result = queue.write_to(self.source);
+        let queued = queue.len();
+        if let Some(spent) = queue.take_spent() {
+            self.pool.give(spent);
+        }
+        self.flags.writable = queued == 0;
+        if queued <= self.marks.low {
+            self.flags.over_high_water = false;
+            self.flags.is_drained |= mem::take(&mut self.flags.owes_drained);
+        }
+        if queued == 0 {
+            *self.queue = None;
+        }
+        if let Err(error) = result {
+            self.break_off(error);
+        }
+    }
+
+    /// The first write of what is corked did not take it all.
+    #[cold]
+    fn flush_slowly(&mut self, first: io::Result<usize>) {
         let mut written = 0;
-        let result = write_parts(self.source, &[self.output.written()], &mut written);
+        let result = match first {
+            Ok(0) => Err(ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                written = n;
+                write_parts(self.source, &[self.output.written()], &mut written)
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                write_parts(self.source, &[self.output.written()], &mut written)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        };
         if let Err(error) = result {
             return self.break_off(error);
         }
@@ -597,6 +623,7 @@ impl Sender<'_> {
     }
 
     /// The transport is of no use any more.
+    #[cold]
     pub(super) fn break_off(&mut self, error: io::Error) {
         *self.queue = None;
         self.output.clear();

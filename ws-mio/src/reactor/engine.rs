@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use ws_proto::{Config, Limit, State};
+use ws_proto::{Config, Limit};
 
 use super::{
     Stream,
@@ -172,7 +172,14 @@ impl<S: Stream, A: Application> Engine<S, A> {
                     outside: &mut self.outside,
                 };
                 let outcome = open.turn(ready, &mut self.buffers, around);
-                self.settle(key, outcome);
+                // Nothing follows from most turns.
+                let is_quiet = matches!(outcome, Outcome::Done(Turn::Wait))
+                    && open.is_quiet()
+                    && slot.extra.is_none()
+                    && self.wheel.is_armed(key.index());
+                if !is_quiet {
+                    self.settle(key, outcome);
+                }
             }
             Phase::Opening(_) => self.open(key, ready),
             Phase::Farewell(farewell) => {
@@ -288,7 +295,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
     }
 
     /// What follows from a turn or a call.
-    #[inline]
+    #[inline(never)]
     fn settle(&mut self, key: Key, outcome: Outcome) {
         match outcome {
             Outcome::Done(Turn::Wait) => {}
@@ -325,16 +332,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
         let Some(slot) = self.slots.get(key) else {
             return;
         };
-        let index = key.index();
         let next = match &slot.phase {
-            // Its deadlines are only put off, but by a tick and by its session.
-            Phase::Open(open)
-                if open.connection.core().state() == State::Open
-                    && slot.extra.is_none()
-                    && self.wheel.is_armed(index) =>
-            {
-                return;
-            }
             Phase::Open(open) => {
                 let next = open.connection.next_timeout().unwrap_or(NEVER);
                 next.min(Extra::wake_at_ms(&slot.extra))
@@ -344,7 +342,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
             Phase::Gone => NEVER,
         };
         if next != NEVER {
-            self.wheel.arm_by(index, next);
+            self.wheel.arm_by(key.index(), next);
         }
     }
 
@@ -369,7 +367,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
             Phase::Opening(opening) => {
                 let timeouts = &self.config.timeouts;
                 if let Some(error) = opening.handshake.handle_timeout(now_ms, timeouts) {
-                    let (_, mut output, _) = self.buffers.lend();
+                    let (_, mut output) = self.buffers.lend();
                     opening.refuse(error, &mut output);
                     let answer = output.written().to_vec();
                     self.end_opening(key, answer);
@@ -415,7 +413,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
             config: &self.config,
             is_crowded,
         };
-        let (input, mut output, _) = self.buffers.lend();
+        let (input, mut output) = self.buffers.lend();
         match opening.turn(ready, host, input, &mut output) {
             Opened::Wait => {}
             Opened::Again => self.want_turn(key),
@@ -489,7 +487,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
             return;
         };
         if let Phase::Opening(opening) = &mut slot.phase {
-            let (_, mut output, _) = self.buffers.lend();
+            let (_, mut output) = self.buffers.lend();
             opening.turn_away(&mut output);
             let answer = output.written().to_vec();
             self.end_opening(key, answer);

@@ -3,7 +3,7 @@
 
 use std::{io, panic::AssertUnwindSafe};
 
-use ws_proto::{CloseCode, Closed, Event};
+use ws_proto::{CloseCode, Closed, Event, State};
 
 use super::{Stream, contained};
 use crate::{
@@ -120,6 +120,13 @@ impl<S: Stream, T: Session> Open<S, T> {
         let unsent = self.connection.take_unsent();
         self.end(buffers, around);
         unsent
+    }
+
+    /// Whether nothing is to be told to the session, and no deadline comes earlier than it was known
+    /// to: while a connection is open, what is received only puts them off.
+    #[inline]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.connection.core().state() == State::Open && !self.connection.is_drained()
     }
 
     /// Whether the peer sends nothing more, and all that it sent is read.
