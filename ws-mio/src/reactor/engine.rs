@@ -439,7 +439,8 @@ impl<S: Stream, A: Application> Engine<S, A> {
                 let connection = Connection::new(opening.stream, core)
                     .behind(&unsent)
                     .resume(&behind)
-                    .readable(opening.readable);
+                    .readable(opening.readable)
+                    .read_closed(opening.read_closed);
                 self.set_phase(key, Phase::Open(Open::new(connection, session)));
                 self.call(key, |session, cx| session.open(cx));
                 if !behind.is_empty() || opening.readable {
