@@ -1,6 +1,6 @@
-"""Opens page.html in headless Chromium and prints what it reports about `ws echo`.
+"""Opens page.html in headless Chromium and prints what it reports about an echo server.
 
-usage: drive.py WS CHROMIUM
+usage: drive.py CHROMIUM COMMAND...      COMMAND: the server, with options of `ws echo`
 
 Nothing but this machine's loopback is used: a server of a few lines hands out the page
 and receives its report.
@@ -60,10 +60,11 @@ def stop(process):
 
 
 def main():
-    ws, chromium = sys.argv[1:]
+    chromium, *command = sys.argv[1:]
+    name = " ".join([pathlib.Path(command[0]).name, *command[1:]])
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    echo = subprocess.Popen([ws, "echo", "--listen", "127.0.0.1:0", "--subprotocol", "chat.v2"],
+    echo = subprocess.Popen([*command, "--listen", "127.0.0.1:0", "--subprotocol", "chat.v2"],
                             stdout=subprocess.PIPE, text=True)
     profile = tempfile.mkdtemp(prefix="ws-browser-")
     browser = None
@@ -80,7 +81,7 @@ def main():
             stop(process)
         shutil.rmtree(profile, ignore_errors=True)
     for result in results:
-        print("ok  " if result["ok"] else "FAIL", "chromium -> ws echo: %(name)s (%(close)s)" % result)
+        print("ok  " if result["ok"] else "FAIL", "chromium -> %s: %s (%s)" % (name, result["name"], result["close"]))
         if not result["ok"]:
             print("     got     ", str(result["got"])[:300])
             print("     expected", str(result["expected"])[:300])

@@ -1,6 +1,6 @@
-"""Interoperability of `ws` with other people's WebSockets, both ways round.
+"""Interoperability of `ws` and `wsd` with other people's WebSockets, both ways round.
 
-usage: checks.py WS PEER...      WS: the program; PEER: how to start one of the peers beside this file
+usage: checks.py WS WSD PEER...      WS, WSD: the programs; PEER: how to start one of the peers beside this file
 
 One line for each check, a summary last; status 1 if any failed. Every wait is bounded.
 """
@@ -21,7 +21,7 @@ import sys
 import threading
 
 PATIENCE = 20  # seconds, for anything that should happen at once, on a busy machine
-LIMIT = 1 << 20  # what `ws echo` takes when it is not told otherwise
+LIMIT = 1 << 20  # what both take when they are not told otherwise
 
 
 # ---- checks
@@ -75,14 +75,18 @@ class Program:
 
 
 @contextlib.contextmanager
-def echo(ws, *options):
-    """`ws echo` on a free port; gives its URL."""
-    program = Program([ws, "echo", "--listen", "127.0.0.1:0", *options])
+def echo(server, *options):
+    """The command on a free port; gives its URL."""
+    program = Program([*server, "--listen", "127.0.0.1:0", *options])
     try:
         yield program.line().removeprefix("listening on ")
     finally:
         status = program.stop()
-    check("ws echo ends on SIGTERM", status, lambda status: status is not None)
+    check("%s ends on SIGTERM" % title(server), status, lambda status: status is not None)
+
+
+def title(command):
+    return " ".join([os.path.basename(command[0]), *command[1:]])
 
 
 def send(ws, *arguments):
@@ -138,7 +142,7 @@ class RawServer(threading.Thread):
         return codes
 
 
-# ---- their client, our server
+# ---- their client, our servers
 
 
 def text(data):
@@ -149,16 +153,18 @@ def binary(data):
     return {"hex": data.hex()}
 
 
-def check_echo(ws, name, peer):
+def check_echo(server, name, peer):
+    to = "%s -> %s" % (name, title(server))
+
     def run(what, steps, expected, **request):
         """Compare those entries of the result that are named."""
         result = client(peer, url, *steps, **request)
-        check("%s -> ws echo: %s" % (name, what), {key: result[key] for key in [*expected, "error"] if key in result}, expected)
+        check("%s: %s" % (to, what), {key: result[key] for key in [*expected, "error"] if key in result}, expected)
 
     def echoed(what, *messages):
         run(what, [["send", message] for message in messages], {"replies": list(messages), "close": [1000, ""]})
 
-    with echo(ws) as url:
+    with echo(server) as url:
         echoed("text", text("hello"), text("gr\u00fc\u00df \u4f60\u597d \U0001f980"))
         echoed("binary", binary(bytes(range(256))))
         echoed("empty messages", text(""), binary(b""))
@@ -175,24 +181,24 @@ def check_echo(ws, name, peer):
                            ("binary", ["send", binary(b"b" * (LIMIT + 1))]),
                            ("fragments", ["fragments", [text("f" * LIMIT), text("f")]])):
             result = client(peer, url, step)
-            check("%s -> ws echo: 1 MiB and one byte more of %s closes 1009" % (name, what),
+            check("%s: 1 MiB and one byte more of %s closes 1009" % (to, what),
                   [result.get("replies"), (result.get("close") or [None])[0]], [[], 1009])
         for code, reason in ((1000, "bye"), (3000, "three thousand"), (4999, "the-last \u00e4")):
             result = client(peer, url, ["send", text("x")], ["close", code, reason])
-            check("%s -> ws echo: close %d is answered with %d" % (name, code, code),
+            check("%s: close %d is answered with %d" % (to, code, code),
                   (result.get("close") or [None])[0], code)
         run("ping is answered with its payload", [["ping", "payload"], ["send", text("x")], ["ping", ""]],
             {"pongs": ["payload", ""], "replies": [text("x")]})
         result = client(peer, url, damage={"Sec-WebSocket-Version": "8"})
-        check("%s -> ws echo: version 8 is rejected with 426, and told 13" % name,
+        check("%s: version 8 is rejected with 426, and told 13" % to,
               [result.get("status"), result.get("headers", {}).get("sec-websocket-version")], [426, "13"])
         run("a missing key is rejected with 400", [], {"status": 400}, damage={"Sec-WebSocket-Key": None})
         run("a short key is rejected with 400", [], {"status": 400}, damage={"Sec-WebSocket-Key": "c2hvcnQ="})
 
-    with echo(ws, "--subprotocol", "chat.v2", "--max-message", "2000000") as url:
+    with echo(server, "--subprotocol", "chat.v2", "--max-message", "2000000") as url:
         run("subprotocol agreed", [], {"subprotocol": "chat.v2"}, subprotocols=["chat.v1", "chat.v2"])
         result = client(peer, url, ["send", text("x")], subprotocols=["other"])
-        check("%s -> ws echo: subprotocol not agreed" % name,
+        check("%s: subprotocol not agreed" % to,
               # npm's ws closes then, Python's websockets goes on
               [result.get("subprotocol"), result.get("error") or result["replies"]],
               lambda got: got in ([None, "Server sent no subprotocol"], [None, [text("x")]]))
@@ -278,11 +284,13 @@ def check_exit_codes(ws):
 
 
 def main():
-    ws, *peers = sys.argv[1:]
+    ws, wsd, *peers = sys.argv[1:]
+    servers = [ws, "echo"], [wsd, "echo"], [wsd, "echo", "--stream", "--loops", "2"]
     for command in peers:
         peer = command.split()
         name = os.path.basename(peer[-1]).partition(".")[0]
-        check_echo(ws, name, peer)
+        for server in servers:
+            check_echo(server, name, peer)
         check_send(ws, name, peer)
     check_exit_codes(ws)
     print("%d passed, %d failed" % (passed, failed))

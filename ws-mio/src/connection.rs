@@ -203,6 +203,13 @@ impl<S: Read + Write> Connection<S> {
         self
     }
 
+    /// Begins with a source whose peer's half is known to end.
+    #[must_use]
+    pub(crate) fn read_closed(mut self, read_closed: bool) -> Self {
+        self.flags.read_closed = read_closed;
+        self
+    }
+
     /// How messages are reported; whole ones are the default.
     #[must_use]
     pub fn delivery(mut self, delivery: Delivery) -> Self {

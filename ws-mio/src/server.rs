@@ -113,11 +113,28 @@ impl Listener {
     /// The address, if it has one.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
-            Kind::One(Listening::Tcp(listener)) => listener.local_addr().ok(),
+            Kind::One(listening) => listening.local_addr(),
             Kind::Each(listener) => listener.local_addr().ok(),
-            #[cfg(unix)]
-            Kind::One(Listening::Unix(_)) => None,
         }
+    }
+
+    /// The same with connections that cut every read and write at a random size, and now and then
+    /// would block though they need not: what a server does must not depend on how the network cuts
+    /// its bytes. Sizes depend on nothing but `seed`, on the order in which connections come, and on
+    /// what each of them is asked. One loop accepts, also on a shared port.
+    ///
+    /// For tests (feature `testing`): it is slow.
+    ///
+    /// # Errors
+    ///
+    /// When the socket is of no use any more.
+    #[cfg(feature = "testing")]
+    pub fn chopped(self, seed: u64) -> io::Result<Self> {
+        let listening = match self.0 {
+            Kind::One(listening) => listening,
+            Kind::Each(listener) => Listening::tcp(listener)?,
+        };
+        Ok(Self(Kind::One(listening.chopped(seed))))
     }
 }
 

@@ -437,7 +437,8 @@ impl<S: Stream, A: Application> Engine<S, A> {
                 let connection = Connection::new(opening.stream, core)
                     .behind(&unsent)
                     .resume(&behind)
-                    .readable(opening.readable);
+                    .readable(opening.readable)
+                    .read_closed(opening.read_closed);
                 self.set_phase(key, Phase::Open(Open::new(connection, session)));
                 self.call(key, |session, cx| session.open(cx));
                 if !behind.is_empty() || opening.readable {
@@ -628,6 +629,10 @@ fn write_once(stream: &mut impl io::Write, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// What an idle connection costs; the session's own state, 8 bytes of the slab and 16 of the wheel
-/// aside. (mio's sockets are larger in debug builds.)
-#[cfg(all(target_pointer_width = "64", not(debug_assertions)))]
+/// aside. (mio's sockets are larger in debug builds, and all are for tests that cut them.)
+#[cfg(all(
+    target_pointer_width = "64",
+    not(debug_assertions),
+    not(feature = "testing")
+))]
 const _: () = assert!(size_of::<Slot<super::listener::Socket, ()>>() == 152);

@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind};
 
 use super::Stream;
-use crate::connection::{Ready, ShortRead, Turn};
+use crate::connection::{Ready, Turn};
 
 /// A stream that is being ended. Closed on unread input it would be reset, and the reset might take
 /// our last frames away from the peer.
@@ -73,12 +73,8 @@ impl<S: Stream> Farewell<S> {
             Some(n) if n == 0 || n > self.patience => Turn::Closed,
             Some(n) => {
                 self.patience -= n;
-                self.readable = n == buffer.len() || S::SHORT_READ == ShortRead::MayBePart;
-                if self.readable {
-                    Turn::Again
-                } else {
-                    Turn::Wait
-                }
+                // The end may have come with it, and no edge would tell it again.
+                Turn::Again
             }
         })
     }
@@ -91,5 +87,53 @@ fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
         Ok(n) => Ok(Some(n)),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+    use crate::connection::ShortRead;
+
+    /// A socket with bytes and the end in it, told by one edge.
+    struct Ended<'a>(&'a [u8]);
+
+    impl Read for Ended<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Write for Ended<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Stream for Ended<'_> {
+        const SHORT_READ: ShortRead = ShortRead::IsAll;
+
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_end_is_found_behind_what_came_with_it() {
+        let mut farewell = Farewell::new(Ended(b"x"), b"answer".to_vec(), false, 0);
+        let edge = Ready {
+            readable: true,
+            writable: true,
+            read_closed: true,
+        };
+        let mut buffer = [0; 8];
+        assert_eq!(farewell.turn(edge, &mut buffer), Turn::Again);
+        assert_eq!(farewell.turn(Ready::AGAIN, &mut buffer), Turn::Closed);
     }
 }

@@ -18,6 +18,8 @@ use mio::{
 };
 
 use super::Stream;
+#[cfg(feature = "testing")]
+use super::chopped::{Chopped, Chopping};
 use crate::{accept::Peer, connection::ShortRead};
 
 /// A listening socket of any kind.
@@ -26,6 +28,8 @@ pub(crate) enum Listening {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(UnixListener),
+    #[cfg(feature = "testing")]
+    Chopped(Box<Chopping>),
 }
 
 /// A connection of any kind.
@@ -34,6 +38,8 @@ pub(crate) enum Socket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    #[cfg(feature = "testing")]
+    Chopped(Box<Chopped>),
 }
 
 /// A listening socket on a loop.
@@ -158,7 +164,23 @@ impl Listening {
         Ok(Self::Unix(UnixListener::from_std(listener)))
     }
 
-    fn accept(&self) -> io::Result<(Socket, Peer)> {
+    /// Its connections cut what they read and write.
+    #[cfg(feature = "testing")]
+    pub(crate) fn chopped(self, seed: u64) -> Self {
+        Self::Chopped(Box::new(Chopping::new(self, seed)))
+    }
+
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+            #[cfg(feature = "testing")]
+            Self::Chopped(chopping) => chopping.listener.local_addr(),
+        }
+    }
+
+    pub(super) fn accept(&mut self) -> io::Result<(Socket, Peer)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
@@ -172,6 +194,8 @@ impl Listening {
                 let (stream, _) = listener.accept()?;
                 Ok((Socket::Unix(stream), Peer::Unix))
             }
+            #[cfg(feature = "testing")]
+            Self::Chopped(chopping) => chopping.accept(),
         }
     }
 }
@@ -209,6 +233,8 @@ impl Stream for Socket {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             #[cfg(unix)]
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(feature = "testing")]
+            Self::Chopped(chopped) => chopped.socket.shutdown_write(),
         }
     }
 }
@@ -220,6 +246,8 @@ macro_rules! each {
             Self::Tcp($stream) => $call,
             #[cfg(unix)]
             Self::Unix($stream) => $call,
+            #[cfg(feature = "testing")]
+            Self::Chopped($stream) => $call,
         }
     };
 }

@@ -4,6 +4,8 @@
 //! engine, which knows none of them.
 
 pub(crate) mod census;
+#[cfg(feature = "testing")]
+mod chopped;
 mod drain;
 pub(crate) mod engine;
 mod farewell;

@@ -26,6 +26,8 @@ pub(super) struct Opening<S> {
     /// head, and one read.
     head: Vec<u8>,
     pub(super) readable: bool,
+    /// The peer's half is known to end: no edge tells it again.
+    pub(super) read_closed: bool,
 }
 
 /// Who is asked to let it in.
@@ -63,6 +65,7 @@ impl<S: Stream> Opening<S> {
             peer,
             head: Vec::new(),
             readable: true,
+            read_closed: false,
         }
     }
 
@@ -76,6 +79,7 @@ impl<S: Stream> Opening<S> {
     ) -> Opened<A::Session> {
         let config = host.config;
         self.readable |= ready.readable || ready.read_closed;
+        self.read_closed |= ready.read_closed;
         let n = match self.read(buffer) {
             Ok(Some(0)) | Err(_) => return Opened::Gone,
             Ok(Some(n)) => n,
@@ -193,7 +197,8 @@ impl<S: Stream> Opening<S> {
         while self.readable {
             match self.stream.read(buffer) {
                 Ok(n) => {
-                    self.readable = n == buffer.len() || S::SHORT_READ == ShortRead::MayBePart;
+                    let is_all = n < buffer.len() && S::SHORT_READ == ShortRead::IsAll;
+                    self.readable = !is_all || self.read_closed;
                     return Ok(Some(n));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

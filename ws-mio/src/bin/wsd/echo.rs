@@ -13,8 +13,8 @@ use signal_hook::{
     iterator::Signals,
 };
 use ws_mio::{
-    Chunk, Config, Context, Decision, Delivery, Handle, Limit, Listener, Message, Server, Session,
-    Shutdown, accept_with,
+    Chunk, Config, Context, Decision, Delivery, Handle, Limit, Listener, Message, Request, Server,
+    Session, Shutdown, accept_with,
 };
 
 #[derive(Args)]
@@ -37,6 +37,9 @@ pub(crate) struct Echo {
     /// Most fragments of a message
     #[arg(long, value_name = "N", default_value_t = 4096)]
     max_fragments: u64,
+    /// Subprotocol to support; the one named first is preferred
+    #[arg(long = "subprotocol", value_name = "NAME")]
+    subprotocols: Vec<String>,
 }
 
 impl Echo {
@@ -65,9 +68,20 @@ impl Echo {
         writeln!(stdout, "listening on ws://{address}/")?;
         stdout.flush()?;
 
+        // As long as the program.
+        let subprotocols: Vec<&'static str> = self
+            .subprotocols
+            .iter()
+            .map(|name| &*name.clone().leak())
+            .collect();
+        let agree = move |request: &Request<'_, '_>| request.choose(&subprotocols);
         match self.stream {
-            true => server.run(accept_with(|_, _| Decision::accept(Stream)))?,
-            false => server.run(accept_with(|_, _| Decision::accept(Whole)))?,
+            true => server.run(accept_with(move |request, _| {
+                Decision::accept(Stream).subprotocol(agree(request))
+            }))?,
+            false => server.run(accept_with(move |request, _| {
+                Decision::accept(Whole).subprotocol(agree(request))
+            }))?,
         };
         Ok(())
     }
