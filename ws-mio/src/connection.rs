@@ -9,6 +9,7 @@
 //! All memory is lent for the turn: [`Buffers`] serve all connections of a loop, and an idle
 //! connection owns none.
 
+mod memory;
 mod queue;
 mod sender;
 
@@ -21,7 +22,10 @@ use ws_proto::{Event, Messages, REPLY_ROOM, State, Want};
 
 pub(crate) use self::sender::Core;
 pub use self::sender::{Overflow, Refused, Sender, Sent};
-use self::{queue::Queue, sender::Lent};
+use self::{
+    memory::{Fate, Lent, Memory},
+    queue::Queue,
+};
 use crate::buffers::Buffers;
 
 #[cfg(test)]
@@ -144,7 +148,7 @@ struct Parts {
     unread: Vec<u8>,
     at: usize,
     /// A message that comes in pieces.
-    messages: Option<Messages<Vec<u8>>>,
+    messages: Option<Messages<Memory>>,
 }
 
 impl<S: Read + Write> Connection<S> {
@@ -416,8 +420,7 @@ impl<S: Read + Write> Connection<S> {
             source: &mut self.source,
             marks,
             pool,
-            lent: None,
-            donation: None,
+            fate: Fate::Pool,
             brake: false,
             error: None,
         };
@@ -528,7 +531,10 @@ impl<'a> Reader<'a> {
 
     /// Whether the source may have more of a large message.
     fn is_inside_large(&self, sender: &Sender<'_>) -> bool {
-        let is_stored = self.parts.as_ref().is_some_and(|parts| parts.messages.is_some());
+        let is_stored = self
+            .parts
+            .as_ref()
+            .is_some_and(|parts| parts.messages.is_some());
         is_stored
             && sender.flags.readable
             && !sender.brake
@@ -625,7 +631,7 @@ impl<'a> Reader<'a> {
                     let parts = self.parts.get_or_insert_default();
                     let messages = parts
                         .messages
-                        .get_or_insert_with(|| Messages::new(sender.pool.take()));
+                        .get_or_insert_with(|| Messages::new(Memory::over(sender.pool.take())));
                     let event = messages.add(chunk, sender.core, &mut sender.output);
                     sender.settle_reply();
                     if let Some(event) = event {
@@ -665,14 +671,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A message was reported: its memory goes to the queue, if that has to go on with it, or serves
-    /// the next message.
+    /// A message was reported: it is sent from its memory, or that serves the next one.
     fn settle_message(&mut self, sender: &mut Sender<'_>) {
         let messages = self.parts.as_mut().and_then(|parts| parts.messages.take());
-        let memory = messages.map(Messages::into_storage).unwrap_or_default();
-        match (sender.donation.take(), &mut *sender.queue) {
-            (Some(rest), Some(queue)) => queue.donate(memory, rest),
-            _ => sender.pool.give(memory),
+        if let Some(messages) = messages {
+            sender.settle_memory(messages.into_storage());
         }
     }
 }
@@ -689,10 +692,9 @@ fn report_own<'a, X: AsMut<Sender<'a>>>(
         _ => return on_event(event, cx),
     };
     let sender = cx.as_mut();
-    sender.lent = Some(Lent::of(message));
+    sender.fate = Fate::Lent(Lent::of(message));
     sender.flags.expects_large = message.len() > LARGE;
     on_event(event, cx);
-    cx.as_mut().lent = None;
 }
 
 impl Parts {

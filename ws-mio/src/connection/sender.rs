@@ -3,7 +3,6 @@
 use std::{
     io::{self, ErrorKind, IoSlice},
     mem,
-    ops::Range,
     sync::Arc,
 };
 
@@ -14,6 +13,7 @@ use ws_proto::{
 
 use super::{
     Flags, Source,
+    memory::{Fate, Memory},
     queue::{Kind, Queue},
 };
 use crate::buffers::{Marks, Pool};
@@ -84,10 +84,8 @@ pub struct Sender<'a> {
     pub(super) source: &'a mut dyn Source,
     pub(super) marks: &'a Marks,
     pub(super) pool: &'a mut Pool,
-    /// The memory of the message that is being reported, if it has some of its own.
-    pub(super) lent: Option<Lent>,
-    /// What of that memory the queue goes on with, instead of a copy.
-    pub(super) donation: Option<Range<usize>>,
+    /// What becomes of the memory of the message that is being reported, if it has some of its own.
+    pub(super) fate: Fate,
     /// Nothing more is to be received in this turn.
     pub(super) brake: bool,
     pub(super) error: Option<io::Error>,
@@ -96,30 +94,6 @@ pub struct Sender<'a> {
 impl AsMut<Self> for Sender<'_> {
     fn as_mut(&mut self) -> &mut Self {
         self
-    }
-}
-
-/// Where the memory of a message lies. It is compared with what is sent, and never read from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lent {
-    start: usize,
-    end: usize,
-}
-
-impl Lent {
-    pub(super) fn of(memory: &[u8]) -> Self {
-        let range = memory.as_ptr_range();
-        Self {
-            start: range.start.addr(),
-            end: range.end.addr(),
-        }
-    }
-
-    /// Where `bytes` begin in it, if they lie there.
-    fn offset_of(self, bytes: &[u8]) -> Option<usize> {
-        let range = bytes.as_ptr_range();
-        let is_inside = self.start <= range.start.addr() && range.end.addr() <= self.end;
-        is_inside.then(|| range.start.addr() - self.start)
     }
 }
 
@@ -346,16 +320,20 @@ impl Sender<'_> {
             && self.core.role() == Role::Server
             && self.queue.is_none()
             && self.error.is_none()
+            && self.fate.pending().is_none()
     }
 
-    /// Writes what is corked, and this frame from where it lies. What the socket does not take goes
-    /// to the queue: by copy, unless the message's own memory can be had.
+    /// Writes what is corked, and this frame from where it lies. What the socket does not take is
+    /// copied to the queue. A message with memory of its own is not even written yet: when it has
+    /// been reported, its memory can be had.
     fn write_directly(&mut self, header: Result<FrameHeader, SendError>, payload: &[u8]) -> Sent {
         let header = match header {
             Ok(header) => header.to_bytes(),
             Err(error) => return refuse(error),
         };
-        let before = self.output.len() + header.len();
+        if self.output.is_empty() && self.fate.send(header, payload) {
+            return Sent::Corked;
+        }
         let mut written = 0;
         let parts = [self.output.written(), &header, payload];
         let result = write_parts(self.source, &parts, &mut written);
@@ -363,27 +341,61 @@ impl Sender<'_> {
             self.break_off(error);
             return Sent::Refused(Refused::Closing);
         }
-        if written < before + payload.len() {
+        let corked = self.output.len();
+        if written < corked + header.len() + payload.len() {
             self.flags.writable = false;
-            let rest = written.checked_sub(before);
-            *self.queue = Some(Box::new(match rest {
-                Some(at) => match self.lent.take().and_then(|lent| lent.offset_of(payload)) {
-                    Some(start) => {
-                        self.donation = Some(start + at..start + payload.len());
-                        Queue::expecting(payload.len() - at)
-                    }
-                    None => Queue::resume(&[payload], at),
-                },
-                None => {
-                    let mut frames = self.output.written().to_vec();
-                    frames.extend_from_slice(&header);
-                    frames.extend_from_slice(payload);
-                    Queue::resume_frames(&frames, written)
+            *self.queue = Some(Box::new(match written.checked_sub(corked) {
+                Some(written @ 1..) => Queue::resume(&[&header, payload], written),
+                // The frame is not begun.
+                _ => {
+                    let mut queue = Queue::resume_frames(self.output.written(), written);
+                    queue.append_frames(&[&header, payload].concat());
+                    queue
                 }
             }));
         }
         self.output.clear();
         self.sent()
+    }
+
+    /// Sends the message that was reported from its memory, if that was decided, and has the memory
+    /// serve the next one. What was sent since stands behind it.
+    pub(super) fn settle_memory(&mut self, memory: Memory) {
+        let (memory, frame) = match self.fate.take() {
+            Fate::Sent(header, len) if self.error.is_none() => memory.into_frame(header, len),
+            _ => return self.pool.give(memory.into_bytes()),
+        };
+        if let Some(queue) = self.queue {
+            queue.donate(memory, frame);
+            return self.flush();
+        }
+        let mut written = 0;
+        let result = write_parts(self.source, &[&memory[frame.clone()]], &mut written);
+        if let Err(error) = result {
+            return self.break_off(error);
+        }
+        if written == frame.len() {
+            return self.pool.give(memory);
+        }
+        self.flags.writable = false;
+        let mut queue = Box::new(Queue::expecting(frame.len() - written));
+        queue.donate(memory, frame.start + written..frame.end);
+        queue.append_frames(self.output.written());
+        self.output.clear();
+        let queued = queue.len();
+        *self.queue = Some(queue);
+        if queued >= self.marks.high {
+            self.over_high_water();
+        }
+    }
+
+    /// Something is to stand behind a message that is not sent yet, and to be queued.
+    #[cold]
+    fn expect_memory(&mut self, len: usize) {
+        let mut queue = Box::new(Queue::expecting(len));
+        queue.append_frames(self.output.written());
+        self.output.clear();
+        *self.queue = Some(queue);
     }
 
     /// Appends to what is corked, or to the queue.
@@ -519,6 +531,9 @@ impl Sender<'_> {
         if self.queue.is_some() || self.error.is_some() {
             return self.flush_queue();
         }
+        if let Some(len) = self.fate.pending() {
+            return self.expect_memory(len);
+        }
         let corked = self.output.written();
         if corked.is_empty() {
             return;
@@ -531,6 +546,10 @@ impl Sender<'_> {
 
     #[cold]
     fn flush_queue(&mut self) {
+        if self.fate.pending().is_some() {
+            // Its memory comes first, and will be here in a moment.
+            return;
+        }
         if self.error.is_some() {
             self.output.clear();
             *self.queue = None;

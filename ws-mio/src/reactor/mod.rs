@@ -169,7 +169,9 @@ impl<A: Application> Reactor<A> {
         let acceptors = self.acceptors.iter().filter_map(Acceptor::next_timeout);
         let next = acceptors.chain(self.engine.next_timeout()).min()?;
         // The time that the turns took is not worth a look at the clock: ticks are coarser.
-        Some(Duration::from_millis(next.saturating_sub(self.clock.last_ms())))
+        Some(Duration::from_millis(
+            next.saturating_sub(self.clock.last_ms()),
+        ))
     }
 
     /// Accepts some, to be fair to those who are here already.
