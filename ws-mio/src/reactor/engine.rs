@@ -20,7 +20,7 @@ use super::{
     open::{Open, Outcome, Surroundings},
     opening::{Host, Opened, Opening},
     slab::{self, Key, Slab},
-    wheel::Wheel,
+    wheel::{TICK_MS, Wheel},
 };
 use crate::{
     accept::{Application, Peer},
@@ -328,15 +328,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
         let Some(slot) = self.slots.get(key) else {
             return;
         };
-        let next = match &slot.phase {
-            Phase::Open(open) => {
-                let next = open.connection.next_timeout().unwrap_or(NEVER);
-                next.min(slot.wake_at_ms)
-            }
-            Phase::Opening(opening) => opening.handshake.next_timeout().unwrap_or(NEVER),
-            Phase::Farewell(farewell) => farewell.end_ms,
-            Phase::Gone => NEVER,
-        };
+        let next = slot.deadline();
         let index = key.index();
         if next != NEVER && self.wheel.armed_at(index).is_none_or(|at| next < at) {
             self.wheel.arm(index, next);
@@ -603,6 +595,60 @@ impl<S: Stream, A: Application> Engine<S, A> {
         if let Some(drain) = &mut self.drain {
             drain.report.in_time -= rest.len();
             drain.report.aborted += rest.len();
+        }
+    }
+}
+
+/// What a test asks after each of its steps.
+impl<S: Stream, A: Application> Engine<S, A> {
+    /// Panics unless what is counted and kept agrees with the connections there are. How many that
+    /// are, and how many of them are counted by address.
+    pub(crate) fn check(&self) -> (usize, usize) {
+        let keys: Vec<_> = self.slots.keys().collect();
+        let mut by_address = 0;
+        for key in &keys {
+            let Some(slot) = self.slots.get(*key) else {
+                unreachable!("it was there")
+            };
+            assert!(!matches!(slot.phase, Phase::Gone), "{key:?} is nothing");
+            assert_eq!(slot.is_again, self.again.contains(key), "{key:?}'s turn");
+            assert!(
+                !self.is_opening(*key) || self.openings.contains(key),
+                "{key:?} opens"
+            );
+            by_address += usize::from(slot.network.is_some());
+            // The wheel comes at the first tick at or after a deadline, or before.
+            let armed = self.wheel.armed_at(key.index()).unwrap_or(NEVER);
+            let deadline = slot.deadline();
+            let is_armed = armed < deadline.saturating_add(TICK_MS);
+            assert!(
+                is_armed || deadline == NEVER,
+                "{key:?} would miss {deadline}"
+            );
+        }
+        let openings = keys.iter().filter(|key| self.is_opening(**key)).count();
+        assert_eq!(self.opening_count, openings, "handshakes");
+        let most = keys.iter().map(|key| key.index() + 1).max().unwrap_or(0);
+        for index in 0..most + 1024 {
+            let is_idle =
+                self.slots.key_at(index).is_some() || self.wheel.armed_at(index).is_none();
+            assert!(is_idle, "a deadline of nobody's at {index}");
+        }
+        (keys.len(), by_address)
+    }
+}
+
+impl<S: Stream, T: Session> Slot<S, T> {
+    /// When something is to be done though nothing becomes ready, or [`NEVER`].
+    fn deadline(&self) -> u64 {
+        match &self.phase {
+            Phase::Open(open) => {
+                let next = open.connection.next_timeout().unwrap_or(NEVER);
+                next.min(self.wake_at_ms)
+            }
+            Phase::Opening(opening) => opening.handshake.next_timeout().unwrap_or(NEVER),
+            Phase::Farewell(farewell) => farewell.end_ms,
+            Phase::Gone => NEVER,
         }
     }
 }
