@@ -262,7 +262,10 @@ impl<S: Stream, A: Application> Engine<S, A> {
 
     /// Calls a session outside of a turn.
     fn call(&mut self, key: Key, call: impl FnOnce(&mut A::Session, &mut Context<'_>)) {
-        if let Some((open, buffers, around)) = self.lend(key) {
+        // Behind `close` a session is not called: the connection is only there for its last bytes.
+        if let Some((open, buffers, around)) = self.lend(key)
+            && !open.is_over()
+        {
             let outcome = open.call(buffers, around, call);
             self.settle(key, outcome);
         }
@@ -308,6 +311,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
         };
         if let Phase::Open(open) = &mut slot.phase
             && open.connection.take_drained()
+            && !open.is_over()
         {
             return self.call(key, |session, cx| session.drained(cx));
         }

@@ -3,7 +3,7 @@
 
 use std::{io, panic::AssertUnwindSafe};
 
-use ws_proto::{CloseCode, Event};
+use ws_proto::{CloseCode, Event, State};
 
 use super::{Stream, contained};
 use crate::{
@@ -102,6 +102,11 @@ impl<S: Stream, T: Session> Open<S, T> {
                 |cx| call(session, cx),
             )
         })))
+    }
+
+    /// Whether the session knows of the end.
+    pub(super) fn is_over(&self) -> bool {
+        self.connection.core().state() == State::Closed
     }
 
     /// Tells the session that the stream is broken, unless it knows of the end.

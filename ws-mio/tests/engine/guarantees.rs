@@ -322,7 +322,7 @@ fn a_panic_in_drained_tells_the_peer() {
     let (server, log) = serve(Setup::new().room(4096));
     let client = server.connect("/panic/drained");
     client.stop_reading();
-    client.send_text("flood 100 1000");
+    client.send_text("flood 400 1000");
     server.run();
     client.read_on();
     let mut received = client.receive_all();
