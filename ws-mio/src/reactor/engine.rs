@@ -15,6 +15,7 @@ use ws_proto::{Config, Limit};
 use super::{
     Stream,
     census::network,
+    discard,
     drain::Drain,
     farewell::Farewell,
     open::{Open, Outcome, Surroundings},
@@ -255,8 +256,11 @@ impl<S: Stream, A: Application> Engine<S, A> {
             return self.perform(to.key, errand);
         }
         let side = self.shared.loops.get(usize::from(to.loop_index));
-        if side.is_none_or(|side| side.inbox.push((to.key, errand)).is_err()) {
-            tracing::warn!(target: "ws::loop", ?to, "an errand is lost: the other loop is far behind");
+        if let Some(side) = side
+            && let Err(refused) = side.inbox.push((to.key, errand))
+        {
+            discard(refused);
+            tracing::warn!(target: "ws::loop", ?to, "an errand is lost: the other loop is far behind, or has ended");
         }
     }
 
@@ -268,6 +272,8 @@ impl<S: Stream, A: Application> Engine<S, A> {
         {
             let outcome = open.call(buffers, around, call);
             self.settle(key, outcome);
+        } else {
+            discard(call);
         }
     }
 
@@ -418,9 +424,11 @@ impl<S: Stream, A: Application> Engine<S, A> {
             Opened::Accepted {
                 core,
                 session,
+                delivery,
                 behind,
             } => {
                 let Ok(written) = write_once(&mut opening.stream, output.written()) else {
+                    discard(session);
                     return self.remove(key);
                 };
                 let unsent = output.written()[written..].to_vec();
@@ -428,6 +436,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
                     return;
                 };
                 let connection = Connection::new(opening.stream, core)
+                    .delivery(delivery)
                     .behind(&unsent)
                     .resume(&behind)
                     .readable(opening.readable);

@@ -21,7 +21,7 @@ mod inbox_tests;
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    panic::{UnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, UnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -59,6 +59,13 @@ pub(crate) trait Stream: Read + Write {
 /// Keeps a panic of the application to one connection; `None` if there was one.
 pub(crate) fn contained<T>(call: impl FnOnce() -> T + UnwindSafe) -> Option<T> {
     catch_unwind(call).ok()
+}
+
+/// Drops what is the application's, and may panic at that.
+pub(crate) fn discard<T>(thing: T) {
+    if contained(AssertUnwindSafe(|| drop(thing))).is_none() {
+        tracing::error!(target: "ws::loop", "the application panicked while something was dropped");
+    }
 }
 
 /// One event loop.

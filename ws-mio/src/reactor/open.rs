@@ -5,7 +5,7 @@ use std::{io, panic::AssertUnwindSafe};
 
 use ws_proto::{CloseCode, Event, State};
 
-use super::{Stream, contained};
+use super::{Stream, contained, discard};
 use crate::{
     buffers::Buffers,
     connection::{Connection, Ready, Sender, Turn},
@@ -37,9 +37,8 @@ pub(super) enum Outcome {
 
 impl<S: Stream, T: Session> Open<S, T> {
     pub(super) fn new(connection: Connection<S>, session: T) -> Self {
-        let delivery = session.delivery();
         Self {
-            connection: connection.delivery(delivery).short_read(S::SHORT_READ),
+            connection: connection.short_read(S::SHORT_READ),
             session,
         }
     }
@@ -134,9 +133,7 @@ impl<S: Stream, T: Session> Open<S, T> {
             connection,
             session,
         } = self;
-        if contained(AssertUnwindSafe(|| drop(session))).is_none() {
-            tracing::error!(target: "ws::conn", "a session panicked while it was dropped");
-        }
+        discard(session);
         let readable = connection.is_readable();
         (connection.into_source(), readable)
     }

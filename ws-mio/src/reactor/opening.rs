@@ -11,10 +11,11 @@ use ws_proto::{
     handshake::{Acceptance, EMPTY_HEADER, HandshakeError, Header, Request, RequestError, Upgrade},
 };
 
-use super::{Stream, contained};
+use super::{Stream, contained, discard};
 use crate::{
     accept::{Accepted, Application, Decision, Peer, Rejected, Verdict},
-    connection::{Core, Ready, ShortRead},
+    connection::{Core, Delivery, Ready, ShortRead},
+    session::Session,
 };
 
 /// A stream that is to become a WebSocket.
@@ -50,6 +51,7 @@ pub(super) enum Opened<T> {
     Accepted {
         core: Core,
         session: T,
+        delivery: Delivery,
         /// What came behind the head: the first frames.
         behind: Vec<u8>,
     },
@@ -118,13 +120,16 @@ impl<S: Stream> Opening<S> {
                 self.refuse(error, output);
                 return Opened::Answered;
             }
-            Upgrade::None => Decision::reject(426, "This is for WebSocket only.\n"),
+            Upgrade::None => {
+                let rejection = Decision::reject(426, "This is for WebSocket only.\n");
+                (rejection, Delivery::Messages)
+            }
         };
-        match decision.0 {
-            Verdict::Reject(rejected) => self.reject(&rejected, output),
-            Verdict::Accept(accepted) => {
+        match decision {
+            (Decision(Verdict::Reject(rejected)), _) => self.reject(&rejected, output),
+            (Decision(Verdict::Accept(accepted)), delivery) => {
                 let behind = received[self.handshake.head_len()..].to_vec();
-                self.accept(accepted, behind, config, output)
+                self.accept(accepted, delivery, behind, config, output)
             }
         }
     }
@@ -147,6 +152,7 @@ impl<S: Stream> Opening<S> {
     fn accept<T>(
         &mut self,
         accepted: Accepted<T>,
+        delivery: Delivery,
         behind: Vec<u8>,
         config: &Arc<Config>,
         output: &mut Output<'_>,
@@ -161,9 +167,11 @@ impl<S: Stream> Opening<S> {
             Ok(core) => Opened::Accepted {
                 core,
                 session: accepted.session,
+                delivery,
                 behind,
             },
             Err(unaccepted) => {
+                discard(accepted.session);
                 self.handshake = unaccepted.handshake;
                 self.answer_failure(unaccepted.error, output)
             }
@@ -208,11 +216,24 @@ impl<S: Stream> Opening<S> {
 /// As many as RFC 6455's own peers send is a dozen; more than this is an attack (CVE-2024-37890).
 const HEADERS: usize = 100;
 
-/// A panic is the application's failure, and no answer the client's.
-fn decide<A: Application>(app: &A, request: &Request<'_, '_>, peer: &Peer) -> Decision<A::Session> {
-    contained(AssertUnwindSafe(|| app.accept(request, peer))).unwrap_or_else(|| {
+/// The decision, and how messages are to be reported. A panic is the application's failure, and no
+/// answer the client's.
+fn decide<A: Application>(
+    app: &A,
+    request: &Request<'_, '_>,
+    peer: &Peer,
+) -> (Decision<A::Session>, Delivery) {
+    let decide = || {
+        let decision = app.accept(request, peer);
+        let delivery = match &decision.0 {
+            Verdict::Accept(accepted) => accepted.session.delivery(),
+            Verdict::Reject(_) => Delivery::Messages,
+        };
+        (decision, delivery)
+    };
+    contained(AssertUnwindSafe(decide)).unwrap_or_else(|| {
         tracing::error!(target: "ws::handshake", ?peer, "the application panicked at a request");
-        Decision::reject(500, "")
+        (Decision::reject(500, ""), Delivery::Messages)
     })
 }
 
