@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*};
 use ws_mio::{
-    CloseCode, Limit, Shutdown,
+    CloseCode, Limit, Sent, Shutdown,
     testing::{Faults, Received, Setup, TestClient},
 };
 
@@ -372,16 +372,22 @@ fn drained_does_not_come_after_close() {
     };
     let (server, log) = serve(Setup::new().room(1000).marks(marks));
     let client = server.connect("/");
+    client.mute();
     client.stop_reading();
-    // What is in one piece is received up to the end: the send that is over the mark comes last.
     client.send_text("flood 20 1000");
     server.run();
-    server
-        .handle()
-        .close(log.id(0).expect("it is open"), CloseCode::NORMAL, "")
-        .expect("room");
-    client.raw(&frame(0x88, b"\x03\xE8"));
-    server.advance(11_000);
+    client.send_text("flood 1 1000");
+    server.run();
+    assert_eq!(log.sent().last(), Some(&Sent::OverHighWater));
+    let id = log.id(0).expect("it is open");
+    let closed = server.handle().close(id, CloseCode::NORMAL, "");
+    closed.expect("there is room in the inbox");
+    server.advance(10_500);
+    let calls = log.of(0);
+    assert!(
+        matches!(calls.last(), Some(Call::Close { .. })),
+        "it waits for the last bytes"
+    );
     client.read_on();
     server.run();
     server.shutdown(Shutdown::new());
