@@ -195,8 +195,9 @@ impl<S: Read + Write> Connection<S> {
 
     /// Begins with what the opening handshake knows of the source.
     #[must_use]
-    pub(crate) fn readable(mut self, readable: bool) -> Self {
-        self.flags.readable = readable;
+    pub(crate) fn ready(mut self, ready: Ready) -> Self {
+        self.flags.readable = ready.readable;
+        self.flags.read_closed = ready.read_closed;
         self
     }
 
@@ -302,9 +303,13 @@ impl<S: Read + Write> Connection<S> {
         queue.map_or(Vec::new(), |queue| queue.into_bytes())
     }
 
-    /// Whether the source may have something to read, or the end.
-    pub(crate) fn is_readable(&self) -> bool {
-        self.flags.readable || self.flags.ended
+    /// What is known of the source: whether it may have something to read, or the end.
+    pub(crate) fn known(&self) -> Ready {
+        Ready {
+            readable: self.flags.readable || self.flags.ended,
+            writable: self.flags.writable,
+            read_closed: self.flags.read_closed,
+        }
     }
 
     /// The source, to be registered.

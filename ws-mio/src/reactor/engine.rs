@@ -439,10 +439,10 @@ impl<S: Stream, A: Application> Engine<S, A> {
                     .delivery(delivery)
                     .behind(&unsent)
                     .resume(&behind)
-                    .readable(opening.readable);
+                    .ready(opening.ready);
                 self.set_phase(key, Phase::Open(Open::new(connection, session)));
                 self.call(key, |session, cx| session.open(cx));
-                if !behind.is_empty() || opening.readable {
+                if !behind.is_empty() || opening.ready.readable {
                     self.want_turn(key);
                 }
             }
@@ -499,7 +499,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
     /// The handshake was answered, and there will be no WebSocket.
     fn end_opening(&mut self, key: Key, answer: Vec<u8>) {
         if let Some(opening) = self.take_opening(key) {
-            self.part(key, opening.stream, answer, opening.readable);
+            self.part(key, opening.stream, answer, opening.ready);
         }
     }
 
@@ -530,15 +530,15 @@ impl<S: Stream, A: Application> Engine<S, A> {
         };
         if let Phase::Open(open) = mem::replace(&mut slot.phase, Phase::Gone) {
             slot.wake_at_ms = NEVER;
-            let (stream, readable) = open.into_stream();
-            self.part(key, stream, unsent, readable);
+            let (stream, ready) = open.into_stream();
+            self.part(key, stream, unsent, ready);
         }
     }
 
     /// Ends a stream in order, behind `answer`.
-    fn part(&mut self, key: Key, stream: S, answer: Vec<u8>, readable: bool) {
+    fn part(&mut self, key: Key, stream: S, answer: Vec<u8>, ready: Ready) {
         let now_ms = self.now.monotonic_ms;
-        let mut farewell = Box::new(Farewell::new(stream, answer, readable, now_ms));
+        let mut farewell = Box::new(Farewell::new(stream, answer, ready, now_ms));
         let turn = farewell.turn(Ready::AGAIN, &mut self.buffers.input);
         self.set_phase(key, Phase::Farewell(farewell));
         self.settle_farewell(key, turn);

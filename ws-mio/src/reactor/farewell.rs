@@ -14,6 +14,8 @@ pub(super) struct Farewell<S> {
     written: usize,
     half: Half,
     readable: bool,
+    /// The peer's half is known to end.
+    read_closed: bool,
     /// How many bytes may still come.
     patience: usize,
     pub(super) end_ms: u64,
@@ -32,13 +34,14 @@ const PATIENCE: usize = 64 << 10;
 
 impl<S: Stream> Farewell<S> {
     /// `answer` is still to be written.
-    pub(super) fn new(stream: S, answer: Vec<u8>, readable: bool, now_ms: u64) -> Self {
+    pub(super) fn new(stream: S, answer: Vec<u8>, ready: Ready, now_ms: u64) -> Self {
         Self {
             stream,
             answer,
             written: 0,
             half: Half::Open,
-            readable,
+            readable: ready.readable,
+            read_closed: ready.read_closed,
             patience: PATIENCE,
             end_ms: now_ms.saturating_add(PATIENCE_MS),
         }
@@ -47,6 +50,7 @@ impl<S: Stream> Farewell<S> {
     /// Does what can be done without waiting. Behind [`Turn::Closed`] the stream is to be dropped.
     pub(super) fn turn(&mut self, ready: Ready, buffer: &mut [u8]) -> Turn {
         self.readable |= ready.readable || ready.read_closed;
+        self.read_closed |= ready.read_closed;
         self.run(buffer).unwrap_or(Turn::Closed)
     }
 
@@ -73,7 +77,8 @@ impl<S: Stream> Farewell<S> {
             Some(n) if n == 0 || n > self.patience => Turn::Closed,
             Some(n) => {
                 self.patience -= n;
-                self.readable = n == buffer.len() || S::SHORT_READ == ShortRead::MayBePart;
+                let is_all = n < buffer.len() && S::SHORT_READ == ShortRead::IsAll;
+                self.readable = !is_all || self.read_closed;
                 if self.readable {
                     Turn::Again
                 } else {

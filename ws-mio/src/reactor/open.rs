@@ -126,16 +126,15 @@ impl<S: Stream, T: Session> Open<S, T> {
         unsent
     }
 
-    /// Drops the session, and gives what is left: the stream, and whether there may be something to
-    /// read.
-    pub(super) fn into_stream(self) -> (S, bool) {
+    /// Drops the session, and gives what is left: the stream, and what is known of it.
+    pub(super) fn into_stream(self) -> (S, Ready) {
         let Self {
             connection,
             session,
         } = self;
         discard(session);
-        let readable = connection.is_readable();
-        (connection.into_source(), readable)
+        let ready = connection.known();
+        (connection.into_source(), ready)
     }
 }
 

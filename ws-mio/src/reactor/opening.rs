@@ -26,7 +26,8 @@ pub(super) struct Opening<S> {
     /// What was received, where one read did not bring the whole head; bounded by the limit of a
     /// head, and one read.
     head: Vec<u8>,
-    pub(super) readable: bool,
+    /// What the poll told, and reads have not answered. A short read does not answer for the end.
+    pub(super) ready: Ready,
 }
 
 /// Who is asked to let it in.
@@ -64,7 +65,10 @@ impl<S: Stream> Opening<S> {
             handshake: ServerHandshake::new(),
             peer,
             head: Vec::new(),
-            readable: true,
+            ready: Ready {
+                readable: true,
+                ..Ready::AGAIN
+            },
         }
     }
 
@@ -77,7 +81,8 @@ impl<S: Stream> Opening<S> {
         output: &mut Output<'_>,
     ) -> Opened<A::Session> {
         let config = host.config;
-        self.readable |= ready.readable || ready.read_closed;
+        self.ready.readable |= ready.readable || ready.read_closed;
+        self.ready.read_closed |= ready.read_closed;
         let n = match self.read(buffer) {
             Ok(Some(0)) | Err(_) => return Opened::Gone,
             Ok(Some(n)) => n,
@@ -99,7 +104,7 @@ impl<S: Stream> Opening<S> {
                 if self.head.is_empty() {
                     self.head.extend_from_slice(&buffer[..n]);
                 }
-                return if self.readable {
+                return if self.ready.readable {
                     Opened::Again
                 } else {
                     Opened::Wait
@@ -198,14 +203,17 @@ impl<S: Stream> Opening<S> {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        while self.readable {
+        while self.ready.readable {
             match self.stream.read(buffer) {
                 Ok(n) => {
-                    self.readable = n == buffer.len() || S::SHORT_READ == ShortRead::MayBePart;
+                    let is_all = n < buffer.len() && S::SHORT_READ == ShortRead::IsAll;
+                    self.ready.readable = !is_all || self.ready.read_closed;
                     return Ok(Some(n));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.ready.readable = false;
+                }
                 Err(error) => return Err(error),
             }
         }
