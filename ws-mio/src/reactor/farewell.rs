@@ -56,7 +56,7 @@ impl<S: Stream> Farewell<S> {
 
     fn run(&mut self, buffer: &mut [u8]) -> io::Result<Turn> {
         while self.written < self.answer.len() {
-            match unless_blocked(self.stream.write(&self.answer[self.written..]))? {
+            match unless_blocked(|| self.stream.write(&self.answer[self.written..]))? {
                 Some(0) => return Err(ErrorKind::WriteZero.into()),
                 Some(n) => self.written += n,
                 None => return Ok(Turn::Wait),
@@ -69,7 +69,7 @@ impl<S: Stream> Farewell<S> {
         if !self.readable {
             return Ok(Turn::Wait);
         }
-        Ok(match unless_blocked(self.stream.read(buffer))? {
+        Ok(match unless_blocked(|| self.stream.read(buffer))? {
             None => {
                 self.readable = false;
                 Turn::Wait
@@ -89,12 +89,14 @@ impl<S: Stream> Farewell<S> {
     }
 }
 
-/// `None` when the call would block, or was interrupted: then it is as good as not made, and the
-/// deadline is near.
-fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Ok(n) => Ok(Some(n)),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
+/// `None` when the call would block.
+fn unless_blocked(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
+    loop {
+        match call() {
+            Ok(n) => return Ok(Some(n)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }

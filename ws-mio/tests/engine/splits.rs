@@ -75,9 +75,28 @@ fn faults_of_the_wire_give_the_same() {
         client.finish();
         let seen = client.bytes();
         assert_eq!(server.connections(), 0, "seed {seed}");
-        assert_eq!((seen, log.of(0)), whole, "seed {seed}");
+        assert_eq!(sorted(&seen), sorted(&whole.0), "seed {seed}");
+        assert_eq!(log.of(0), whole.1, "seed {seed}");
         server.check();
     }
+}
+
+/// The head, the messages and Close in their order, and the Pong, which overtakes what waits.
+fn sorted(bytes: &[u8]) -> Vec<&[u8]> {
+    let end = bytes.windows(4).position(|end| end == b"\r\n\r\n");
+    let (head, mut frames) = bytes.split_at(end.expect("an answer") + 4);
+    let mut sorted = vec![head];
+    while let [_, len, ..] = frames {
+        let len = match len {
+            126 => 4 + usize::from(u16::from_be_bytes([frames[2], frames[3]])),
+            len => 2 + usize::from(*len),
+        };
+        let (frame, rest) = frames.split_at(len);
+        sorted.push(frame);
+        frames = rest;
+    }
+    sorted.sort_by_key(|frame| frame[0] == 0x8A);
+    sorted
 }
 
 /// The end comes behind the first `n` bytes, in the same edge; how many calls that was.
@@ -181,16 +200,8 @@ fn an_interrupted_goodbye_goes_on() {
         client.raw(b"BREW /pot HTTP/1.1\r\n\r\n");
         client.finish();
         let answer = client.bytes();
-        assert!(
-            answer.starts_with(b"HTTP/1.1 4") && answer.ends_with(b"\r\n"),
-            "{}",
-            answer.escape_ascii()
-        );
-        assert!(
-            answer.windows(4).any(|end| end == b"\r\n\r\n"),
-            "seed {seed}: {}",
-            answer.escape_ascii()
-        );
+        let is_whole = answer.starts_with(b"HTTP/1.1 400 ") && answer.ends_with(b"malformed\n");
+        assert!(is_whole, "seed {seed}: {}", answer.escape_ascii());
         assert_eq!(server.connections(), 0);
     }
 }
