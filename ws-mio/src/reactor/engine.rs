@@ -229,10 +229,11 @@ impl<S: Stream, A: Application> Engine<S, A> {
             drain.plan = plan;
         } else {
             let keys: Vec<_> = self.slots.keys().collect();
-            for key in &keys {
-                self.turn_away(*key);
+            // Who goes at once is in the report too.
+            self.drain = Some(Drain::new(plan, keys.clone(), self.now.monotonic_ms));
+            for key in keys {
+                self.turn_away(key);
             }
-            self.drain = Some(Drain::new(plan, keys, self.now.monotonic_ms));
         }
         self.go_on_draining();
     }
