@@ -202,15 +202,9 @@ impl<S: Read + Write> Connection<S> {
 
     /// Begins with what the opening handshake knows of the source.
     #[must_use]
-    pub(crate) fn readable(mut self, readable: bool) -> Self {
-        self.flags.readable = readable;
-        self
-    }
-
-    /// Begins with a source whose peer's half is known to end.
-    #[must_use]
-    pub(crate) fn read_closed(mut self, read_closed: bool) -> Self {
-        self.flags.read_closed = read_closed;
+    pub(crate) fn ready(mut self, ready: Ready) -> Self {
+        self.flags.readable = ready.readable;
+        self.flags.read_closed = ready.read_closed;
         self
     }
 
@@ -322,14 +316,18 @@ impl<S: Read + Write> Connection<S> {
         self.flags.is_drained
     }
 
-    /// Whether the source may have something to read, or the end.
-    pub(crate) fn is_readable(&self) -> bool {
-        self.flags.readable
-    }
-
     /// Whether the source was read to its end.
     pub(crate) fn has_ended(&self) -> bool {
         self.flags.ended
+    }
+
+    /// What is known of the source: whether it may have something to read, or the end.
+    pub(crate) fn known(&self) -> Ready {
+        Ready {
+            readable: self.flags.readable || self.flags.ended,
+            writable: self.flags.writable,
+            read_closed: self.flags.read_closed,
+        }
     }
 
     /// The source, to be registered.

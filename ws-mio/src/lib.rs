@@ -10,6 +10,7 @@ mod random;
 mod reactor;
 mod server;
 mod session;
+pub mod testing;
 
 pub use ws_proto::{
     Chunk, CloseCode, Closed, Config, Event, Limit, MessageKind, State, Timeout, Violation,

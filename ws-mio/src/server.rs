@@ -128,7 +128,7 @@ impl Listener {
     /// # Errors
     ///
     /// When the socket is of no use any more.
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "chopped")]
     pub fn chopped(self, seed: u64) -> io::Result<Self> {
         let listening = match self.0 {
             Kind::One(listening) => listening,

@@ -33,6 +33,12 @@ impl Census {
             _ => _ = counts.remove(&network),
         }
     }
+
+    /// How many there are, for a test of whether that is true.
+    pub(crate) fn total(&self) -> usize {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.values().map(|count| *count as usize).sum()
+    }
 }
 
 /// Who is counted together: a customer has an address of IPv4, and a /64 of IPv6.

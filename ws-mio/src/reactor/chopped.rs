@@ -1,4 +1,4 @@
-//! Sockets which cut every read and write at random, for tests (feature `testing`).
+//! Sockets which cut every read and write at random, for tests (feature `chopped`).
 //!
 //! It looks as if the network had brought, or taken, only so much by now: what is left becomes
 //! ready later and by an edge of its own, for which the socket registers itself again. So the loops

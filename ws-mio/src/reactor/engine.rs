@@ -15,12 +15,13 @@ use ws_proto::{Config, Limit};
 use super::{
     Stream,
     census::network,
+    discard,
     drain::Drain,
     farewell::Farewell,
     open::{Open, Outcome, Surroundings},
     opening::{Host, Opened, Opening},
     slab::{self, Key, Slab},
-    wheel::Wheel,
+    wheel::{TICK_MS, Wheel},
 };
 use crate::{
     accept::{Application, Peer},
@@ -232,10 +233,11 @@ impl<S: Stream, A: Application> Engine<S, A> {
             drain.plan = plan;
         } else {
             let keys: Vec<_> = self.slots.keys().collect();
-            for key in &keys {
-                self.turn_away(*key);
+            // Who goes at once is in the report too.
+            self.drain = Some(Drain::new(plan, keys.clone(), self.now.monotonic_ms));
+            for key in keys {
+                self.turn_away(key);
             }
-            self.drain = Some(Drain::new(plan, keys, self.now.monotonic_ms));
         }
         self.go_on_draining();
     }
@@ -259,16 +261,24 @@ impl<S: Stream, A: Application> Engine<S, A> {
             return self.perform(to.key, errand);
         }
         let side = self.shared.loops.get(usize::from(to.loop_index));
-        if side.is_none_or(|side| side.inbox.push((to.key, errand)).is_err()) {
-            tracing::warn!(target: "ws::loop", ?to, "an errand is lost: the other loop is far behind");
+        if let Some(side) = side
+            && let Err(refused) = side.inbox.push((to.key, errand))
+        {
+            discard(refused);
+            tracing::warn!(target: "ws::loop", ?to, "an errand is lost: the other loop is far behind, or has ended");
         }
     }
 
     /// Calls a session outside of a turn.
     fn call(&mut self, key: Key, call: impl FnOnce(&mut A::Session, &mut Context<'_>)) {
-        if let Some((open, buffers, around)) = self.lend(key) {
+        // Behind `close` a session is not called: the connection is only there for its last bytes.
+        if let Some((open, buffers, around)) = self.lend(key)
+            && !open.is_over()
+        {
             let outcome = open.call(buffers, around, call);
             self.settle(key, outcome);
+        } else {
+            discard(call);
         }
     }
 
@@ -312,6 +322,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
         };
         if let Phase::Open(open) = &mut slot.phase
             && open.connection.take_drained()
+            && !open.is_over()
         {
             return self.call(key, |session, cx| session.drained(cx));
         }
@@ -332,15 +343,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
         let Some(slot) = self.slots.get(key) else {
             return;
         };
-        let next = match &slot.phase {
-            Phase::Open(open) => {
-                let next = open.connection.next_timeout().unwrap_or(NEVER);
-                next.min(Extra::wake_at_ms(&slot.extra))
-            }
-            Phase::Opening(opening) => opening.handshake.next_timeout().unwrap_or(NEVER),
-            Phase::Farewell(farewell) => farewell.end_ms,
-            Phase::Gone => NEVER,
-        };
+        let next = slot.deadline();
         if next != NEVER {
             self.wheel.arm_by(key.index(), next);
         }
@@ -425,9 +428,11 @@ impl<S: Stream, A: Application> Engine<S, A> {
             Opened::Accepted {
                 core,
                 session,
+                delivery,
                 behind,
             } => {
                 let Ok(written) = write_once(&mut opening.stream, output.written()) else {
+                    discard(session);
                     return self.remove(key);
                 };
                 let unsent = output.written()[written..].to_vec();
@@ -435,13 +440,13 @@ impl<S: Stream, A: Application> Engine<S, A> {
                     return;
                 };
                 let connection = Connection::new(opening.stream, core)
+                    .delivery(delivery)
                     .behind(&unsent)
                     .resume(&behind)
-                    .readable(opening.readable)
-                    .read_closed(opening.read_closed);
+                    .ready(opening.ready);
                 self.set_phase(key, Phase::Open(Open::new(connection, session)));
                 self.call(key, |session, cx| session.open(cx));
-                if !behind.is_empty() || opening.readable {
+                if !behind.is_empty() || opening.ready.readable {
                     self.want_turn(key);
                 }
             }
@@ -498,7 +503,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
     /// The handshake was answered, and there will be no WebSocket.
     fn end_opening(&mut self, key: Key, answer: Vec<u8>) {
         if let Some(opening) = self.take_opening(key) {
-            self.part(key, opening.stream, answer, opening.readable);
+            self.part(key, opening.stream, answer, opening.ready);
         }
     }
 
@@ -536,15 +541,15 @@ impl<S: Stream, A: Application> Engine<S, A> {
             return self.remove(key);
         }
         if let Phase::Open(open) = mem::replace(&mut slot.phase, Phase::Gone) {
-            let (stream, readable) = open.into_stream();
-            self.part(key, stream, unsent, readable);
+            let (stream, ready) = open.into_stream();
+            self.part(key, stream, unsent, ready);
         }
     }
 
     /// Ends a stream in order, behind `answer`.
-    fn part(&mut self, key: Key, stream: S, answer: Vec<u8>, readable: bool) {
+    fn part(&mut self, key: Key, stream: S, answer: Vec<u8>, ready: Ready) {
         let now_ms = self.now.monotonic_ms;
-        let mut farewell = Box::new(Farewell::new(stream, answer, readable, now_ms));
+        let mut farewell = Box::new(Farewell::new(stream, answer, ready, now_ms));
         let turn = farewell.turn(Ready::AGAIN, &mut self.buffers.input);
         self.set_phase(key, Phase::Farewell(farewell));
         self.settle_farewell(key, turn);
@@ -618,6 +623,63 @@ impl<S: Stream, A: Application> Engine<S, A> {
     }
 }
 
+/// What a test asks after each of its steps.
+impl<S: Stream, A: Application> Engine<S, A> {
+    /// Panics unless what is counted and kept agrees with the connections there are. How many that
+    /// are, and how many of them are counted by address.
+    pub(crate) fn check(&self) -> (usize, usize) {
+        let keys: Vec<_> = self.slots.keys().collect();
+        let mut by_address = 0;
+        for key in &keys {
+            let Some(slot) = self.slots.get(*key) else {
+                unreachable!("it was there")
+            };
+            assert!(!matches!(slot.phase, Phase::Gone), "{key:?} is nothing");
+            assert_eq!(slot.is_again, self.again.contains(key), "{key:?}'s turn");
+            assert!(
+                !self.is_opening(*key) || self.openings.contains(key),
+                "{key:?} opens"
+            );
+            by_address += usize::from(
+                slot.extra
+                    .as_ref()
+                    .is_some_and(|extra| extra.network.is_some()),
+            );
+            // The wheel comes at the first tick at or after a deadline, or before.
+            let armed = self.wheel.armed_at(key.index()).unwrap_or(NEVER);
+            let deadline = slot.deadline();
+            let is_armed = armed < deadline.saturating_add(TICK_MS);
+            assert!(
+                is_armed || deadline == NEVER,
+                "{key:?} would miss {deadline}"
+            );
+        }
+        let openings = keys.iter().filter(|key| self.is_opening(**key)).count();
+        assert_eq!(self.opening_count, openings, "handshakes");
+        let most = keys.iter().map(|key| key.index() + 1).max().unwrap_or(0);
+        for index in 0..most + 1024 {
+            let is_idle = self.slots.key_at(index).is_some() || !self.wheel.is_armed(index);
+            assert!(is_idle, "a deadline of nobody's at {index}");
+        }
+        (keys.len(), by_address)
+    }
+}
+
+impl<S: Stream, T: Session> Slot<S, T> {
+    /// When something is to be done though nothing becomes ready, or [`NEVER`].
+    fn deadline(&self) -> u64 {
+        match &self.phase {
+            Phase::Open(open) => {
+                let next = open.connection.next_timeout().unwrap_or(NEVER);
+                next.min(Extra::wake_at_ms(&self.extra))
+            }
+            Phase::Opening(opening) => opening.handshake.next_timeout().unwrap_or(NEVER),
+            Phase::Farewell(farewell) => farewell.end_ms,
+            Phase::Gone => NEVER,
+        }
+    }
+}
+
 /// What the stream takes of `bytes`.
 fn write_once(stream: &mut impl io::Write, bytes: &[u8]) -> io::Result<usize> {
     match stream.write(bytes) {
@@ -633,6 +695,6 @@ fn write_once(stream: &mut impl io::Write, bytes: &[u8]) -> io::Result<usize> {
 #[cfg(all(
     target_pointer_width = "64",
     not(debug_assertions),
-    not(feature = "testing")
+    not(feature = "chopped")
 ))]
 const _: () = assert!(size_of::<Slot<super::listener::Socket, ()>>() == 152);

@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind};
 
 use super::Stream;
-use crate::connection::{Ready, Turn};
+use crate::connection::{Ready, ShortRead, Turn};
 
 /// A stream that is being ended. Closed on unread input it would be reset, and the reset might take
 /// our last frames away from the peer.
@@ -14,6 +14,8 @@ pub(super) struct Farewell<S> {
     written: usize,
     half: Half,
     readable: bool,
+    /// The peer's half is known to end.
+    read_closed: bool,
     /// How many bytes may still come.
     patience: usize,
     pub(super) end_ms: u64,
@@ -32,13 +34,14 @@ const PATIENCE: usize = 64 << 10;
 
 impl<S: Stream> Farewell<S> {
     /// `answer` is still to be written.
-    pub(super) fn new(stream: S, answer: Vec<u8>, readable: bool, now_ms: u64) -> Self {
+    pub(super) fn new(stream: S, answer: Vec<u8>, ready: Ready, now_ms: u64) -> Self {
         Self {
             stream,
             answer,
             written: 0,
             half: Half::Open,
-            readable,
+            readable: ready.readable,
+            read_closed: ready.read_closed,
             patience: PATIENCE,
             end_ms: now_ms.saturating_add(PATIENCE_MS),
         }
@@ -47,12 +50,13 @@ impl<S: Stream> Farewell<S> {
     /// Does what can be done without waiting. Behind [`Turn::Closed`] the stream is to be dropped.
     pub(super) fn turn(&mut self, ready: Ready, buffer: &mut [u8]) -> Turn {
         self.readable |= ready.readable || ready.read_closed;
+        self.read_closed |= ready.read_closed;
         self.run(buffer).unwrap_or(Turn::Closed)
     }
 
     fn run(&mut self, buffer: &mut [u8]) -> io::Result<Turn> {
         while self.written < self.answer.len() {
-            match unless_blocked(self.stream.write(&self.answer[self.written..]))? {
+            match unless_blocked(|| self.stream.write(&self.answer[self.written..]))? {
                 Some(0) => return Err(ErrorKind::WriteZero.into()),
                 Some(n) => self.written += n,
                 None => return Ok(Turn::Wait),
@@ -65,7 +69,7 @@ impl<S: Stream> Farewell<S> {
         if !self.readable {
             return Ok(Turn::Wait);
         }
-        Ok(match unless_blocked(self.stream.read(buffer))? {
+        Ok(match unless_blocked(|| self.stream.read(buffer))? {
             None => {
                 self.readable = false;
                 Turn::Wait
@@ -73,20 +77,27 @@ impl<S: Stream> Farewell<S> {
             Some(n) if n == 0 || n > self.patience => Turn::Closed,
             Some(n) => {
                 self.patience -= n;
-                // The end may have come with it, and no edge would tell it again.
-                Turn::Again
+                let is_all = n < buffer.len() && S::SHORT_READ == ShortRead::IsAll;
+                self.readable = !is_all || self.read_closed;
+                if self.readable {
+                    Turn::Again
+                } else {
+                    Turn::Wait
+                }
             }
         })
     }
 }
 
-/// `None` when the call would block, or was interrupted: then it is as good as not made, and the
-/// deadline is near.
-fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Ok(n) => Ok(Some(n)),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
+/// `None` when the call would block.
+fn unless_blocked(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
+    loop {
+        match call() {
+            Ok(n) => return Ok(Some(n)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -95,7 +106,6 @@ mod tests {
     use std::io::{Read, Write};
 
     use super::*;
-    use crate::connection::ShortRead;
 
     /// A socket with bytes and the end in it, told by one edge.
     struct Ended<'a>(&'a [u8]);
@@ -126,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_end_is_found_behind_what_came_with_it() {
-        let mut farewell = Farewell::new(Ended(b"x"), b"answer".to_vec(), false, 0);
+        let mut farewell = Farewell::new(Ended(b"x"), b"answer".to_vec(), Ready::AGAIN, 0);
         let edge = Ready {
             readable: true,
             writable: true,

@@ -18,7 +18,7 @@ use mio::{
 };
 
 use super::Stream;
-#[cfg(feature = "testing")]
+#[cfg(feature = "chopped")]
 use super::chopped::{Chopped, Chopping};
 use crate::{accept::Peer, connection::ShortRead};
 
@@ -28,7 +28,7 @@ pub(crate) enum Listening {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(UnixListener),
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "chopped")]
     Chopped(Box<Chopping>),
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum Socket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "chopped")]
     Chopped(Box<Chopped>),
 }
 
@@ -165,7 +165,7 @@ impl Listening {
     }
 
     /// Its connections cut what they read and write.
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "chopped")]
     pub(crate) fn chopped(self, seed: u64) -> Self {
         Self::Chopped(Box::new(Chopping::new(self, seed)))
     }
@@ -175,7 +175,7 @@ impl Listening {
             Self::Tcp(listener) => listener.local_addr().ok(),
             #[cfg(unix)]
             Self::Unix(_) => None,
-            #[cfg(feature = "testing")]
+            #[cfg(feature = "chopped")]
             Self::Chopped(chopping) => chopping.listener.local_addr(),
         }
     }
@@ -194,7 +194,7 @@ impl Listening {
                 let (stream, _) = listener.accept()?;
                 Ok((Socket::Unix(stream), Peer::Unix))
             }
-            #[cfg(feature = "testing")]
+            #[cfg(feature = "chopped")]
             Self::Chopped(chopping) => chopping.accept(),
         }
     }
@@ -233,7 +233,7 @@ impl Stream for Socket {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             #[cfg(unix)]
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-            #[cfg(feature = "testing")]
+            #[cfg(feature = "chopped")]
             Self::Chopped(chopped) => chopped.socket.shutdown_write(),
         }
     }
@@ -246,7 +246,7 @@ macro_rules! each {
             Self::Tcp($stream) => $call,
             #[cfg(unix)]
             Self::Unix($stream) => $call,
-            #[cfg(feature = "testing")]
+            #[cfg(feature = "chopped")]
             Self::Chopped($stream) => $call,
         }
     };

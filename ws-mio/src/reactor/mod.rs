@@ -4,7 +4,7 @@
 //! engine, which knows none of them.
 
 pub(crate) mod census;
-#[cfg(feature = "testing")]
+#[cfg(feature = "chopped")]
 mod chopped;
 mod drain;
 pub(crate) mod engine;
@@ -23,7 +23,7 @@ mod inbox_tests;
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    panic::{UnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, UnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -61,6 +61,13 @@ pub(crate) trait Stream: Read + Write {
 /// Keeps a panic of the application to one connection; `None` if there was one.
 pub(crate) fn contained<T>(call: impl FnOnce() -> T + UnwindSafe) -> Option<T> {
     catch_unwind(call).ok()
+}
+
+/// Drops what is the application's, and may panic at that.
+pub(crate) fn discard<T>(thing: T) {
+    if contained(AssertUnwindSafe(|| drop(thing))).is_none() {
+        tracing::error!(target: "ws::loop", "the application panicked while something was dropped");
+    }
 }
 
 /// One event loop.

@@ -5,7 +5,7 @@ use std::{io, panic::AssertUnwindSafe};
 
 use ws_proto::{CloseCode, Closed, Event, State};
 
-use super::{Stream, contained};
+use super::{Stream, contained, discard};
 use crate::{
     buffers::Buffers,
     connection::{Connection, Ready, Sender, Turn},
@@ -37,9 +37,8 @@ pub(super) enum Outcome {
 
 impl<S: Stream, T: Session> Open<S, T> {
     pub(super) fn new(connection: Connection<S>, session: T) -> Self {
-        let delivery = session.delivery();
         Self {
-            connection: connection.delivery(delivery).short_read(S::SHORT_READ),
+            connection: connection.short_read(S::SHORT_READ),
             session,
         }
     }
@@ -104,6 +103,11 @@ impl<S: Stream, T: Session> Open<S, T> {
         })))
     }
 
+    /// Whether the session knows of the end.
+    pub(super) fn is_over(&self) -> bool {
+        self.connection.core().state() == State::Closed
+    }
+
     /// Tells the session that the stream is broken, unless it knows of the end.
     pub(super) fn end(&mut self, buffers: &mut Buffers, around: Surroundings<'_>) {
         if let Some(event) = self.connection.end() {
@@ -132,22 +136,20 @@ impl<S: Stream, T: Session> Open<S, T> {
     /// Whether the peer sends nothing more, and all that it sent is read.
     pub(super) fn is_done(&self) -> bool {
         let is_clean = |closed: Closed| closed.clean;
-        self.connection.core().closed().is_some_and(is_clean) && !self.connection.is_readable()
-            || self.connection.has_ended()
+        self.connection.has_ended()
+            || self.connection.core().closed().is_some_and(is_clean)
+                && !self.connection.known().readable
     }
 
-    /// Drops the session, and gives what is left: the stream, and whether there may be something to
-    /// read.
-    pub(super) fn into_stream(self) -> (S, bool) {
+    /// Drops the session, and gives what is left: the stream, and what is known of it.
+    pub(super) fn into_stream(self) -> (S, Ready) {
         let Self {
             connection,
             session,
         } = self;
-        if contained(AssertUnwindSafe(|| drop(session))).is_none() {
-            tracing::error!(target: "ws::conn", "a session panicked while it was dropped");
-        }
-        let readable = connection.is_readable();
-        (connection.into_source(), readable)
+        discard(session);
+        let ready = connection.known();
+        (connection.into_source(), ready)
     }
 }
 

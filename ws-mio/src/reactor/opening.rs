@@ -11,10 +11,11 @@ use ws_proto::{
     handshake::{Acceptance, EMPTY_HEADER, HandshakeError, Header, Request, RequestError, Upgrade},
 };
 
-use super::{Stream, contained};
+use super::{Stream, contained, discard};
 use crate::{
     accept::{Accepted, Application, Decision, Peer, Rejected, Verdict},
-    connection::{Core, Ready, ShortRead},
+    connection::{Core, Delivery, Ready, ShortRead},
+    session::Session,
 };
 
 /// A stream that is to become a WebSocket.
@@ -25,9 +26,8 @@ pub(super) struct Opening<S> {
     /// What was received, where one read did not bring the whole head; bounded by the limit of a
     /// head, and one read.
     head: Vec<u8>,
-    pub(super) readable: bool,
-    /// The peer's half is known to end: no edge tells it again.
-    pub(super) read_closed: bool,
+    /// What the poll told, and reads have not answered. A short read does not answer for the end.
+    pub(super) ready: Ready,
 }
 
 /// Who is asked to let it in.
@@ -52,6 +52,7 @@ pub(super) enum Opened<T> {
     Accepted {
         core: Core,
         session: T,
+        delivery: Delivery,
         /// What came behind the head: the first frames.
         behind: Vec<u8>,
     },
@@ -64,8 +65,10 @@ impl<S: Stream> Opening<S> {
             handshake: ServerHandshake::new(),
             peer,
             head: Vec::new(),
-            readable: true,
-            read_closed: false,
+            ready: Ready {
+                readable: true,
+                ..Ready::AGAIN
+            },
         }
     }
 
@@ -78,8 +81,8 @@ impl<S: Stream> Opening<S> {
         output: &mut Output<'_>,
     ) -> Opened<A::Session> {
         let config = host.config;
-        self.readable |= ready.readable || ready.read_closed;
-        self.read_closed |= ready.read_closed;
+        self.ready.readable |= ready.readable || ready.read_closed;
+        self.ready.read_closed |= ready.read_closed;
         let n = match self.read(buffer) {
             Ok(Some(0)) | Err(_) => return Opened::Gone,
             Ok(Some(n)) => n,
@@ -101,7 +104,7 @@ impl<S: Stream> Opening<S> {
                 if self.head.is_empty() {
                     self.head.extend_from_slice(&buffer[..n]);
                 }
-                return if self.readable {
+                return if self.ready.readable {
                     Opened::Again
                 } else {
                     Opened::Wait
@@ -122,13 +125,16 @@ impl<S: Stream> Opening<S> {
                 self.refuse(error, output);
                 return Opened::Answered;
             }
-            Upgrade::None => Decision::reject(426, "This is for WebSocket only.\n"),
+            Upgrade::None => {
+                let rejection = Decision::reject(426, "This is for WebSocket only.\n");
+                (rejection, Delivery::Messages)
+            }
         };
-        match decision.0 {
-            Verdict::Reject(rejected) => self.reject(&rejected, output),
-            Verdict::Accept(accepted) => {
+        match decision {
+            (Decision(Verdict::Reject(rejected)), _) => self.reject(&rejected, output),
+            (Decision(Verdict::Accept(accepted)), delivery) => {
                 let behind = received[self.handshake.head_len()..].to_vec();
-                self.accept(accepted, behind, config, output)
+                self.accept(accepted, delivery, behind, config, output)
             }
         }
     }
@@ -151,6 +157,7 @@ impl<S: Stream> Opening<S> {
     fn accept<T>(
         &mut self,
         accepted: Accepted<T>,
+        delivery: Delivery,
         behind: Vec<u8>,
         config: &Arc<Config>,
         output: &mut Output<'_>,
@@ -165,9 +172,11 @@ impl<S: Stream> Opening<S> {
             Ok(core) => Opened::Accepted {
                 core,
                 session: accepted.session,
+                delivery,
                 behind,
             },
             Err(unaccepted) => {
+                discard(accepted.session);
                 self.handshake = unaccepted.handshake;
                 self.answer_failure(unaccepted.error, output)
             }
@@ -194,15 +203,17 @@ impl<S: Stream> Opening<S> {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        while self.readable {
+        while self.ready.readable {
             match self.stream.read(buffer) {
                 Ok(n) => {
                     let is_all = n < buffer.len() && S::SHORT_READ == ShortRead::IsAll;
-                    self.readable = !is_all || self.read_closed;
+                    self.ready.readable = !is_all || self.ready.read_closed;
                     return Ok(Some(n));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.ready.readable = false;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -213,11 +224,24 @@ impl<S: Stream> Opening<S> {
 /// As many as RFC 6455's own peers send is a dozen; more than this is an attack (CVE-2024-37890).
 const HEADERS: usize = 100;
 
-/// A panic is the application's failure, and no answer the client's.
-fn decide<A: Application>(app: &A, request: &Request<'_, '_>, peer: &Peer) -> Decision<A::Session> {
-    contained(AssertUnwindSafe(|| app.accept(request, peer))).unwrap_or_else(|| {
+/// The decision, and how messages are to be reported. A panic is the application's failure, and no
+/// answer the client's.
+fn decide<A: Application>(
+    app: &A,
+    request: &Request<'_, '_>,
+    peer: &Peer,
+) -> (Decision<A::Session>, Delivery) {
+    let decide = || {
+        let decision = app.accept(request, peer);
+        let delivery = match &decision.0 {
+            Verdict::Accept(accepted) => accepted.session.delivery(),
+            Verdict::Reject(_) => Delivery::Messages,
+        };
+        (decision, delivery)
+    };
+    contained(AssertUnwindSafe(decide)).unwrap_or_else(|| {
         tracing::error!(target: "ws::handshake", ?peer, "the application panicked at a request");
-        Decision::reject(500, "")
+        (Decision::reject(500, ""), Delivery::Messages)
     })
 }
 

@@ -118,7 +118,6 @@ impl Wheel {
     }
 
     /// The deadline of `index`, to a tick.
-    #[cfg(test)]
     pub(crate) fn armed_at(&self, index: u32) -> Option<u64> {
         self.armed_tick(index).map(to_ms)
     }
