@@ -292,7 +292,7 @@ impl<S: Read + Write> Connection<S> {
         self.core.end_of_input()
     }
 
-    /// Whether less waits than [`Marks::low`], after a send had answered [`Sent::OverHighWater`];
+    /// Whether less waits than [`Marks::low`](crate::Marks::low), after a send had answered [`Sent::OverHighWater`];
     /// told once.
     #[inline]
     pub fn take_drained(&mut self) -> bool {
