@@ -1,6 +1,10 @@
 //! Connections on a scripted source, which moves as much as it is told to.
 
-use std::{collections::VecDeque, io::IoSlice, sync::Arc};
+use std::{
+    collections::VecDeque,
+    io::{ErrorKind, IoSlice, IoSliceMut},
+    sync::Arc,
+};
 
 use ws_proto::{
     CloseCode, Config, Extensions, Limit, MessageKind, Misuse, Prepared, Reply, Role, Timeouts,

@@ -3,31 +3,27 @@
 //!
 //! Whoever drives it tells what is ready and what time it is: the event loop, or a test.
 
-use std::{
-    collections::VecDeque,
-    io, mem,
-    net::IpAddr,
-    sync::{Arc, atomic::Ordering},
-};
+mod admission;
+mod ending;
 
-use ws_proto::{Config, Limit};
+use std::{collections::VecDeque, mem, sync::Arc};
+
+use ws_proto::Config;
 
 use super::{
-    Stream,
-    census::network,
-    discard,
+    Stream, discard,
     drain::Drain,
     farewell::Farewell,
     open::{Open, Outcome, Surroundings},
-    opening::{Host, Opened, Opening},
-    slab::{self, Key, Slab},
+    opening::Opening,
+    slab::{Key, Slab},
     wheel::{TICK_MS, Wheel},
 };
 use crate::{
-    accept::{Application, Peer},
+    accept::Application,
     buffers::{Buffers, Marks},
-    config::{Capacity, Report, Shutdown},
-    connection::{Connection, Ready, Turn},
+    config::Capacity,
+    connection::{Ready, Turn},
     handle::{ConnectionId, Errand, Shared},
     session::{Context, Extra, NEVER, Now, Outside, Session},
 };
@@ -109,53 +105,6 @@ impl<S: Stream, A: Application> Engine<S, A> {
         self.now = now;
     }
 
-    /// Takes on a connection that was accepted, unless there are too many; `register` is told its
-    /// token. The deadline of its handshake begins.
-    pub(crate) fn admit(
-        &mut self,
-        stream: S,
-        peer: Peer,
-        register: impl FnOnce(&mut S, usize) -> io::Result<()>,
-    ) {
-        let count = self.shared.connections.load(Ordering::Relaxed) as u64;
-        let has_room = self.capacity.connections.allows(count + 1)
-            && self.slots.len() < slab::CAPACITY as usize;
-        if self.drain.is_some() || !has_room {
-            return;
-        }
-        let network = self.network_of(peer);
-        if let Some(network) = &network
-            && !self
-                .shared
-                .census
-                .enter(*network, self.capacity.per_address)
-        {
-            return;
-        }
-        self.make_room_for_opening();
-        self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        let mut opening = Box::new(Opening::new(stream, peer));
-        // The first tick starts the deadline.
-        opening
-            .handshake
-            .handle_timeout(self.now.monotonic_ms, &self.config.timeouts);
-        let key = self.slots.insert(Slot {
-            phase: Phase::Gone,
-            extra: network.map(|network| Box::new(Extra::of(network))),
-            is_again: false,
-        });
-        let registered = register(&mut opening.stream, key.to_token());
-        if let Some(slot) = self.slots.get_mut(key) {
-            slot.phase = Phase::Opening(opening);
-            self.opening_count += 1;
-            self.openings.push_back(key);
-        }
-        match registered {
-            Ok(()) => self.rearm(key),
-            Err(_) => self.remove(key),
-        }
-    }
-
     /// Something is ready.
     pub(crate) fn ready(&mut self, key: Key, ready: Ready) {
         let Some(slot) = self.slots.get_mut(key) else {
@@ -225,34 +174,6 @@ impl<S: Stream, A: Application> Engine<S, A> {
             Errand::Send(message) => _ = cx.send_prepared(message.prepared()),
             Errand::Close(code, reason) => _ = cx.close(code, &reason),
         });
-    }
-
-    /// Begins to end, as the plan says; a second plan takes the place of the first.
-    pub(crate) fn shut_down(&mut self, plan: Shutdown) {
-        if let Some(drain) = &mut self.drain {
-            drain.plan = plan;
-        } else {
-            let keys: Vec<_> = self.slots.keys().collect();
-            // Who goes at once is in the report too.
-            self.drain = Some(Drain::new(plan, keys.clone(), self.now.monotonic_ms));
-            for key in keys {
-                self.turn_away(key);
-            }
-        }
-        self.go_on_draining();
-    }
-
-    /// The report, when a shutdown is done.
-    pub(crate) fn report(&self) -> Option<Report> {
-        let drain = self.drain.as_ref()?;
-        self.slots.is_empty().then_some(drain.report)
-    }
-
-    fn network_of(&self, peer: Peer) -> Option<IpAddr> {
-        match (self.capacity.per_address, peer) {
-            (Limit::Unlimited, _) | (_, Peer::Unix) => None,
-            (Limit::At(_), Peer::Internet(address)) => Some(network(address.ip())),
-        }
     }
 
     /// An errand that a session sent out.
@@ -402,223 +323,9 @@ impl<S: Stream, A: Application> Engine<S, A> {
         }
     }
 
-    /// A turn of a connection whose handshake is not done.
-    fn open(&mut self, key: Key, ready: Ready) {
-        let is_crowded = self.is_crowded();
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        let Phase::Opening(opening) = &mut slot.phase else {
-            return;
-        };
-        let host = Host {
-            app: &*self.app,
-            config: &self.config,
-            is_crowded,
-        };
-        let (input, mut output) = self.buffers.lend();
-        match opening.turn(ready, host, input, &mut output) {
-            Opened::Wait => {}
-            Opened::Again => self.want_turn(key),
-            Opened::Gone => self.remove(key),
-            Opened::Answered => {
-                let answer = output.written().to_vec();
-                self.end_opening(key, answer);
-            }
-            Opened::Accepted {
-                core,
-                session,
-                delivery,
-                behind,
-            } => {
-                let Ok(written) = write_once(&mut opening.stream, output.written()) else {
-                    discard(session);
-                    return self.remove(key);
-                };
-                let unsent = output.written()[written..].to_vec();
-                let Some(opening) = self.take_opening(key) else {
-                    return;
-                };
-                let connection = Connection::new(opening.stream, core)
-                    .delivery(delivery)
-                    .behind(&unsent)
-                    .resume(&behind)
-                    .ready(opening.ready);
-                self.set_phase(key, Phase::Open(Open::new(connection, session)));
-                self.call(key, |session, cx| session.open(cx));
-                if !behind.is_empty() || opening.ready.readable {
-                    self.want_turn(key);
-                }
-            }
-        }
-    }
-
-    /// From 95 % of the connections that there may be.
-    fn is_crowded(&self) -> bool {
-        let count = self.shared.connections.load(Ordering::Relaxed) as u64;
-        match self.capacity.connections {
-            Limit::At(most) => count > most - most / 20,
-            Limit::Unlimited => false,
-        }
-    }
-
-    /// The handshake that has waited longest is given up, so that who says nothing keeps nobody out.
-    fn make_room_for_opening(&mut self) {
-        while !self
-            .capacity
-            .handshakes
-            .allows(self.opening_count as u64 + 1)
-            && let Some(oldest) = self.openings.pop_front()
-        {
-            if self.is_opening(oldest) {
-                self.remove(oldest);
-            }
-        }
-        // Those that have been opened meanwhile are forgotten from time to time.
-        if self.openings.len() > 2 * self.opening_count + 64 {
-            let mut openings = mem::take(&mut self.openings);
-            openings.retain(|key| self.is_opening(*key));
-            self.openings = openings;
-        }
-    }
-
-    fn is_opening(&self, key: Key) -> bool {
-        let slot = self.slots.get(key);
-        slot.is_some_and(|slot| matches!(slot.phase, Phase::Opening(_)))
-    }
-
-    /// Answers 503 to a request, be it complete or not.
-    fn turn_away(&mut self, key: Key) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        if let Phase::Opening(opening) = &mut slot.phase {
-            let (_, mut output) = self.buffers.lend();
-            opening.turn_away(&mut output);
-            let answer = output.written().to_vec();
-            self.end_opening(key, answer);
-        }
-    }
-
-    /// The handshake was answered, and there will be no WebSocket.
-    fn end_opening(&mut self, key: Key, answer: Vec<u8>) {
-        if let Some(opening) = self.take_opening(key) {
-            self.part(key, opening.stream, answer, opening.ready);
-        }
-    }
-
-    fn take_opening(&mut self, key: Key) -> Option<Box<Opening<S>>> {
-        let slot = self.slots.get_mut(key)?;
-        match mem::replace(&mut slot.phase, Phase::Gone) {
-            Phase::Opening(opening) => {
-                self.opening_count -= 1;
-                Some(opening)
-            }
-            phase => {
-                slot.phase = phase;
-                None
-            }
-        }
-    }
-
     fn set_phase(&mut self, key: Key, phase: Phase<S, A::Session>) {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.phase = phase;
-        }
-    }
-
-    /// The WebSocket has ended: its session goes, and its stream is ended in order.
-    fn say_farewell(&mut self, key: Key, unsent: Vec<u8>) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        let Phase::Open(open) = &slot.phase else {
-            return;
-        };
-        // RFC 6455 §7.1.1: "the server MUST close the TCP connection immediately". Where the peer may
-        // send nothing more and nothing is unread, there will be no reset.
-        if unsent.is_empty() && open.is_done() {
-            return self.remove(key);
-        }
-        if let Phase::Open(open) = mem::replace(&mut slot.phase, Phase::Gone) {
-            let (stream, ready) = open.into_stream();
-            self.part(key, stream, unsent, ready);
-        }
-    }
-
-    /// Ends a stream in order, behind `answer`.
-    fn part(&mut self, key: Key, stream: S, answer: Vec<u8>, ready: Ready) {
-        let now_ms = self.now.monotonic_ms;
-        let mut farewell = Box::new(Farewell::new(stream, answer, ready, now_ms));
-        let turn = farewell.turn(Ready::AGAIN, &mut self.buffers.input);
-        self.set_phase(key, Phase::Farewell(farewell));
-        self.settle_farewell(key, turn);
-    }
-
-    fn settle_farewell(&mut self, key: Key, turn: Turn) {
-        match turn {
-            Turn::Wait => self.rearm(key),
-            Turn::Again => self.want_turn(key),
-            Turn::Closed => self.remove(key),
-        }
-    }
-
-    /// The session panicked: the peer is told that it is our fault, and the session that it is over.
-    fn fail(&mut self, key: Key) {
-        tracing::error!(target: "ws::conn", ?key, "a session panicked");
-        if let Some((open, buffers, around)) = self.lend(key) {
-            let unsent = open.fail(buffers, around);
-            self.say_farewell(key, unsent);
-        }
-    }
-
-    /// Ends a connection at once.
-    fn abort(&mut self, key: Key) {
-        if let Some((open, buffers, around)) = self.lend(key) {
-            open.end(buffers, around);
-        }
-        self.remove(key);
-    }
-
-    fn remove(&mut self, key: Key) {
-        let Some(slot) = self.slots.remove(key) else {
-            return;
-        };
-        self.wheel.disarm(key.index());
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        if let Some(network) = slot.extra.and_then(|extra| extra.network) {
-            self.shared.census.leave(network);
-        }
-        match slot.phase {
-            Phase::Opening(_) => self.opening_count -= 1,
-            // A panic in a session's drop is contained there.
-            Phase::Open(open) => drop(open.into_stream()),
-            Phase::Farewell(_) | Phase::Gone => {}
-        }
-        if let Some(drain) = &mut self.drain {
-            drain.report.in_time += 1;
-        }
-    }
-
-    fn go_on_draining(&mut self) {
-        let now_ms = self.now.monotonic_ms;
-        let Some(drain) = &mut self.drain else {
-            return;
-        };
-        let code = drain.plan.code;
-        if !drain.is_over(now_ms) {
-            for key in drain.due(now_ms) {
-                self.call(key, |_, cx| _ = cx.close(code, ""));
-            }
-            return;
-        }
-        let rest: Vec<_> = self.slots.keys().collect();
-        for key in &rest {
-            self.abort(*key);
-        }
-        if let Some(drain) = &mut self.drain {
-            drain.report.in_time -= rest.len();
-            drain.report.aborted += rest.len();
         }
     }
 }
@@ -677,16 +384,6 @@ impl<S: Stream, T: Session> Slot<S, T> {
             Phase::Farewell(farewell) => farewell.end_ms,
             Phase::Gone => NEVER,
         }
-    }
-}
-
-/// What the stream takes of `bytes`.
-fn write_once(stream: &mut impl io::Write, bytes: &[u8]) -> io::Result<usize> {
-    match stream.write(bytes) {
-        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-        result => result,
     }
 }
 
