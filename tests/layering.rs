@@ -234,3 +234,57 @@ fn resolve(module: &str, path: &str) -> Option<String> {
     }
     Some(format!("crate::{item}"))
 }
+
+/// The half of ws-mio that decides: it is told what is ready and what time it is. Sockets, the poll
+/// and the clock are at the rim: `reactor/mod.rs`, `reactor/listener.rs` and `server.rs`.
+const DECIDES: &[&str] = &[
+    "accept.rs",
+    "buffers.rs",
+    "connection/memory.rs",
+    "connection/outgoing.rs",
+    "connection/queue.rs",
+    "connection/reader.rs",
+    "connection/sender.rs",
+    "handle.rs",
+    "reactor/census.rs",
+    "reactor/drain.rs",
+    "reactor/engine.rs",
+    "reactor/engine/admission.rs",
+    "reactor/engine/ending.rs",
+    "reactor/farewell.rs",
+    "reactor/inbox.rs",
+    "reactor/open.rs",
+    "reactor/opening.rs",
+    "reactor/slab.rs",
+    "reactor/wheel.rs",
+    "session.rs",
+    "testing.rs",
+    "testing/client.rs",
+    "testing/transcript.rs",
+    "testing/wire.rs",
+];
+
+#[test]
+fn engine_of_ws_mio_knows_no_sockets_and_no_clock() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ws-mio/src");
+    for name in DECIDES {
+        let source = fs::read_to_string(root.join(name)).expect("a file is read");
+        let code = code(&source);
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let absent = [
+            "mio",
+            "socket2",
+            "rustix",
+            "TcpStream",
+            "TcpListener",
+            "UnixStream",
+            "Poll",
+            "Instant",
+            "SystemTime",
+            "sleep",
+        ];
+        let mut words = code.split(|c| !is_word(c));
+        let found = words.find(|word| absent.contains(word));
+        assert_eq!(found, None, "{name}");
+    }
+}
