@@ -443,6 +443,9 @@ fn outcome(
             Some(_) => Turn::Wait,
         };
     }
+    if core.state() == State::Open && parts.is_none() && !flags.readable && !flags.ended {
+        return Turn::Wait;
+    }
     let is_unread = || {
         let unread = parts.as_ref().map_or(&[][..], |parts| parts.unread());
         core.wants(unread, REPLY_ROOM) == Want::Event

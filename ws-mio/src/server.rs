@@ -13,6 +13,8 @@ use std::os::unix::net as unix;
 use mio::{Poll, Waker};
 use ws_proto::{Config, Limit};
 
+#[cfg(unix)]
+use crate::reactor::bell::Bell;
 use crate::{
     accept::Application,
     buffers::Marks,
@@ -54,6 +56,8 @@ pub struct Server {
     settings: Settings,
     sides: Vec<Side>,
     shared: Arc<Shared>,
+    #[cfg(unix)]
+    bell: Option<(unix::UnixStream, Shutdown)>,
 }
 
 /// Where a server listens.
@@ -183,6 +187,8 @@ impl Server {
             },
             sides,
             shared,
+            #[cfg(unix)]
+            bell: None,
         })
     }
 
@@ -224,6 +230,21 @@ impl Server {
         self
     }
 
+    /// Ends by itself, as the plan says, when a byte comes through this stream, and at once when a second
+    /// one comes: the other end is for signal handlers, such as `signal_hook::low_level::pipe` registers. (A
+    /// thread that waits for signals would make every system call of the loops dearer, by 3 % of an
+    /// echo: what threads share is counted.)
+    ///
+    /// # Errors
+    ///
+    /// When the stream cannot be made non-blocking.
+    #[cfg(unix)]
+    pub fn shutdown_by(mut self, stream: unix::UnixStream, plan: Shutdown) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        self.bell = Some((stream, plan));
+        Ok(self)
+    }
+
     /// The address of the first listener that has one.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.listeners.iter().find_map(Listener::local_addr)
@@ -242,6 +263,10 @@ impl Server {
     pub fn run<A: Application>(self, app: A) -> io::Result<Report> {
         let app = Arc::new(app);
         let handle = self.handle();
+        #[cfg(unix)]
+        let mut bell = self
+            .bell
+            .map(|(stream, plan)| Bell::new(stream, plan, handle.clone()));
         let mut acceptors = acceptors(self.listeners, self.sides.len())?.into_iter();
         let sides = self.sides.iter();
         let adopters: Vec<_> = sides.map(|side| Arc::clone(&side.adoptions)).collect();
@@ -250,6 +275,8 @@ impl Server {
         for (loop_index, side) in (0..).zip(self.sides) {
             let mail = Mail::new(Arc::clone(&shared), loop_index, side.adoptions);
             let own = acceptors.next().unwrap_or_default();
+            #[cfg(unix)]
+            let bell = bell.take();
             let (adopters, settings) = (adopters.clone(), settings.clone());
             let (app, shared) = (Arc::clone(&app), Arc::clone(&shared));
             // Sessions never leave their loop, so the engine is made on its thread.
@@ -257,7 +284,10 @@ impl Server {
                 let mut clock = Clock::new();
                 let random = random::generator();
                 let engine = Engine::new(app, shared, loop_index, &settings, clock.now(), random);
-                Reactor::new(side.poll, engine, own, mail, adopters, clock)?.run()
+                let reactor = Reactor::new(side.poll, engine, own, mail, adopters, clock)?;
+                #[cfg(unix)]
+                let reactor = reactor.with_bell(bell)?;
+                reactor.run()
             });
         }
         run_all(runs, &handle)

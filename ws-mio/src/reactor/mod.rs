@@ -3,6 +3,8 @@
 //! This is the rim: here are sockets, the poll and the clock. What is decided is decided in the
 //! engine, which knows none of them.
 
+#[cfg(unix)]
+pub(crate) mod bell;
 pub(crate) mod census;
 #[cfg(feature = "chopped")]
 mod chopped;
@@ -81,6 +83,8 @@ pub(crate) struct Reactor<A: Application> {
     adopters: Vec<Arc<Adoptions>>,
     next_adopter: usize,
     clock: Clock,
+    #[cfg(unix)]
+    bell: Option<bell::Bell>,
 }
 
 /// Connections that one loop accepted for another.
@@ -112,7 +116,9 @@ impl Mail {
 
 /// The tokens that are no connection's, from the largest downwards.
 pub(crate) const WAKE: Token = Token(usize::MAX);
-const LISTENERS: usize = usize::MAX - 1;
+#[cfg(unix)]
+const BELL: Token = Token(usize::MAX - 1);
+const LISTENERS: usize = usize::MAX - 2;
 
 impl<A: Application> Reactor<A> {
     pub(crate) fn new(
@@ -131,6 +137,8 @@ impl<A: Application> Reactor<A> {
             adopters,
             next_adopter: 0,
             clock,
+            #[cfg(unix)]
+            bell: None,
         };
         for (i, acceptor) in reactor.acceptors.iter_mut().enumerate() {
             let token = Token(LISTENERS - i);
@@ -138,6 +146,16 @@ impl<A: Application> Reactor<A> {
             registry.register(&mut acceptor.listener, token, Interest::READABLE)?;
         }
         Ok(reactor)
+    }
+
+    /// With a bell to listen to.
+    #[cfg(unix)]
+    pub(crate) fn with_bell(mut self, bell: Option<bell::Bell>) -> io::Result<Self> {
+        self.bell = bell;
+        if let Some(bell) = &mut self.bell {
+            bell.register(self.poll.registry(), BELL)?;
+        }
+        Ok(self)
     }
 
     /// Runs until a shutdown is done.
@@ -153,6 +171,8 @@ impl<A: Application> Reactor<A> {
             for event in &events {
                 match event.token() {
                     WAKE => has_mail = true,
+                    #[cfg(unix)]
+                    BELL => self.bell.iter_mut().for_each(bell::Bell::listen),
                     Token(token) if token > LISTENERS - self.acceptors.len() => {
                         self.acceptors[LISTENERS - token].is_ready();
                     }

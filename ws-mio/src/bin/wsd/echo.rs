@@ -3,18 +3,18 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    os::unix::net::UnixStream,
     process::ExitCode,
-    thread,
 };
 
 use clap::Args;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
-    iterator::Signals,
+    low_level::pipe,
 };
 use ws_mio::{
-    Chunk, Config, Context, Decision, Delivery, Handle, Limit, Listener, Message, Request, Server,
-    Session, Shutdown, accept_with,
+    Chunk, Config, Context, Decision, Delivery, Limit, Listener, Message, Request, Server, Session,
+    Shutdown, accept_with,
 };
 
 #[derive(Args)]
@@ -62,8 +62,10 @@ impl Echo {
             false => Listener::tcp(self.listen)?,
         };
         let address = listener.local_addr().unwrap_or(self.listen);
-        let server = Server::new([listener])?.loops(self.loops)?.config(config);
-        end_on_signals(server.handle())?;
+        let server = Server::new([listener])?
+            .loops(self.loops)?
+            .config(config)
+            .shutdown_by(signals()?, Shutdown::new())?;
         let mut stdout = io::stdout();
         writeln!(stdout, "listening on ws://{address}/")?;
         stdout.flush()?;
@@ -87,16 +89,12 @@ impl Echo {
     }
 }
 
-/// The first signal ends the server in order, the second at once.
-fn end_on_signals(handle: Handle) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let body = move || {
-        for _ in signals.forever() {
-            handle.shutdown(Shutdown::new());
-        }
-    };
-    thread::Builder::new().name("signals".into()).spawn(body)?;
-    Ok(())
+/// A stream that gets a byte for each signal.
+fn signals() -> io::Result<UnixStream> {
+    let (signals, sink) = UnixStream::pair()?;
+    pipe::register(SIGINT, sink.try_clone()?)?;
+    pipe::register(SIGTERM, sink)?;
+    Ok(signals)
 }
 
 /// Echoes whole messages.
