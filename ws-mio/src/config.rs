@@ -12,9 +12,9 @@ pub struct Capacity {
     /// Those from one address; of IPv6, from one network of 64 bits. Unlimited by default, because behind a
     /// proxy all come from one.
     pub per_address: Limit,
-    /// Those whose handshake is not done, on each loop. Beyond, the one that has waited longest makes room:
-    /// who connects and says nothing keeps nobody out. Default 1024, or a quarter of
-    /// [`connections`](Self::connections) if that is less.
+    /// Those whose handshake is not done, of which each loop has an equal share. Beyond, the one that
+    /// has waited longest makes room: who connects and says nothing keeps nobody out. Default 1024, or
+    /// a quarter of [`connections`](Self::connections) if that is less.
     pub handshakes: Limit,
 }
 
@@ -34,6 +34,20 @@ impl Capacity {
     /// The defaults for this process.
     pub fn of_process() -> Self {
         Self::of_descriptors(descriptors())
+    }
+}
+
+impl Capacity {
+    /// What one of so many loops takes on.
+    pub(crate) fn share_of(self, loops: usize) -> Self {
+        let share = |most: u64| (most / loops as u64).max(1);
+        Self {
+            handshakes: match self.handshakes {
+                Limit::At(most) => Limit::At(share(most)),
+                Limit::Unlimited => Limit::Unlimited,
+            },
+            ..self
+        }
     }
 }
 

@@ -119,7 +119,7 @@ pub struct Connection<S> {
 #[derive(Debug)]
 struct Flags {
     /// Messages that were dropped since somebody asked.
-    dropped: u32,
+    dropped: u16,
     /// The source may have something to read.
     readable: bool,
     /// The peer's half is known to end.
@@ -134,6 +134,8 @@ struct Flags {
     paused: bool,
     /// The peer does not read, and is not read from.
     over_high_water: bool,
+    /// The peer took some of the queue since the last tick.
+    progressed: bool,
     /// The user was told to wait until the queue is drained.
     owes_drained: bool,
     /// It is, and the user is to be told.
@@ -159,6 +161,7 @@ impl<S: Read + Write> Connection<S> {
                 expects_large: false,
                 paused: false,
                 over_high_water: false,
+                progressed: false,
                 owes_drained: false,
                 is_drained: false,
                 overflow: Overflow::Disconnect,
@@ -380,6 +383,7 @@ impl<S: Read + Write> Connection<S> {
     ) -> io::Result<Turn> {
         let (reader, sender) = self.lend(buffers);
         let mut cx = context(sender);
+        cx.as_mut().judge_fairly();
         loop {
             let sender = cx.as_mut();
             let event = sender.core.handle_timeout(now_ms, &mut sender.output);
@@ -462,6 +466,15 @@ fn outcome(
 const LINGER_MS: u64 = 1_000;
 
 impl Sender<'_> {
+    /// A peer that is not read from is not judged by what it does not seem to say: one that takes
+    /// bytes is alive, and of one that the user does not listen to nothing is known.
+    fn judge_fairly(&mut self) {
+        let progressed = mem::take(&mut self.flags.progressed);
+        if self.flags.paused || self.flags.over_high_water && progressed {
+            self.core.note_alive();
+        }
+    }
+
     /// The peer has a while to take the rest of the queue, and then no more.
     fn linger(&mut self, now_ms: u64) {
         if let Some(queue) = self.queue.as_mut() {

@@ -11,7 +11,7 @@ use std::{
 use std::os::unix::net as unix;
 
 use mio::{Poll, Waker};
-use ws_proto::{Config, Limit};
+use ws_proto::Config;
 
 #[cfg(unix)]
 use crate::reactor::bell::Bell;
@@ -207,12 +207,6 @@ impl Server {
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.settings.config = Arc::new(config);
-        // One message is always taken, and then the mark may be reached before the limit is.
-        if let Limit::At(message) = config.limits.max_message {
-            let message = usize::try_from(message).unwrap_or(usize::MAX);
-            let marks = &mut self.settings.marks;
-            marks.limit = marks.limit.max(message.saturating_add(marks.high));
-        }
         self
     }
 
@@ -270,7 +264,9 @@ impl Server {
         let mut acceptors = acceptors(self.listeners, self.sides.len())?.into_iter();
         let sides = self.sides.iter();
         let adopters: Vec<_> = sides.map(|side| Arc::clone(&side.adoptions)).collect();
-        let (shared, settings) = (self.shared, self.settings);
+        let shared = self.shared;
+        let settings = self.settings.for_each_of(self.sides.len());
+        let clock = Clock::new();
         let mut runs = Vec::new();
         for (loop_index, side) in (0..).zip(self.sides) {
             let mail = Mail::new(Arc::clone(&shared), loop_index, side.adoptions);
@@ -278,10 +274,10 @@ impl Server {
             #[cfg(unix)]
             let bell = bell.take();
             let (adopters, settings) = (adopters.clone(), settings.clone());
+            let mut clock = clock.clone();
             let (app, shared) = (Arc::clone(&app), Arc::clone(&shared));
             // Sessions never leave their loop, so the engine is made on its thread.
             runs.push(move || {
-                let mut clock = Clock::new();
                 let random = random::generator();
                 let engine = Engine::new(app, shared, loop_index, &settings, clock.now(), random);
                 let reactor = Reactor::new(side.poll, engine, own, mail, adopters, clock)?;
@@ -294,51 +290,50 @@ impl Server {
     }
 }
 
-/// Runs the first here and the others on threads of their own. When one fails, all end.
+/// Runs the first here and the others on threads of their own. When one fails or dies, all end.
 fn run_all(
     mut runs: Vec<impl FnOnce() -> io::Result<Report> + Send>,
     handle: &Handle,
 ) -> io::Result<Report> {
-    let guarded = |run: &mut dyn FnMut() -> io::Result<Report>| {
-        let result = run();
-        if result.is_err() {
-            handle.shutdown(Shutdown::new().at_once());
-        }
-        result
-    };
     thread::scope(|scope| {
-        let others = runs.split_off(1);
         let mut threads = Vec::new();
-        for (i, run) in others.into_iter().enumerate() {
-            let mut run = Some(run);
-            let name = format!("ws-loop-{}", i + 1);
-            let body =
-                move || guarded(&mut || run.take().map_or(Ok(Report::default()), |run| run()));
-            threads.push(thread::Builder::new().name(name).spawn_scoped(scope, body));
+        for (i, run) in (1..).zip(runs.split_off(1)) {
+            let name = format!("ws-loop-{i}");
+            let body = move || EndsAll(handle).unless_well(run);
+            let thread = thread::Builder::new().name(name).spawn_scoped(scope, body);
+            if thread.is_err() {
+                handle.shutdown(Shutdown::new().at_once());
+            }
+            threads.push(thread);
         }
-        let mut total = Ok(Report::default());
-        let mut add = |result: io::Result<Report>| match (&mut total, result) {
-            (Ok(total), Ok(report)) => *total = total.and(report),
-            (Ok(_), Err(error)) => total = Err(error),
-            (Err(_), _) => {}
-        };
-        if threads.iter().any(Result::is_err) {
-            handle.shutdown(Shutdown::new().at_once());
-        }
-        for run in runs {
-            let mut run = Some(run);
-            add(guarded(&mut || {
-                run.take().map_or(Ok(Report::default()), |run| run())
-            }));
-        }
+        let here = runs.into_iter().map(|run| EndsAll(handle).unless_well(run));
+        let mut reports: Vec<_> = here.collect();
         for thread in threads {
-            add(thread.and_then(|thread| {
-                let died = |_| io::Error::other("a loop has died");
-                thread.join().unwrap_or_else(|panic| Err(died(panic)))
+            reports.push(thread.and_then(|thread| {
+                let died = || io::Error::other("a loop has died");
+                thread.join().unwrap_or_else(|_| Err(died()))
             }));
         }
-        total
+        let reports = reports.into_iter().collect::<io::Result<Vec<_>>>()?;
+        Ok(reports.into_iter().fold(Report::default(), Report::and))
     })
+}
+
+/// Ends all loops when it is dropped, be it by a panic.
+struct EndsAll<'a>(&'a Handle);
+
+impl EndsAll<'_> {
+    fn unless_well(self, run: impl FnOnce() -> io::Result<Report>) -> io::Result<Report> {
+        let report = run()?;
+        std::mem::forget(self);
+        Ok(report)
+    }
+}
+
+impl Drop for EndsAll<'_> {
+    fn drop(&mut self) {
+        self.0.shutdown(Shutdown::new().at_once());
+    }
 }
 
 /// The listeners of each loop.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind, IoSlice},
-    mem,
+    mem, thread,
 };
 
 use ws_proto::{
@@ -91,7 +91,11 @@ impl Sender<'_> {
         };
         if let Some(queue) = self.queue {
             queue.donate(memory, frame);
-            return self.flush();
+            self.flush();
+            if self.queued() >= self.marks.high {
+                self.over_high_water();
+            }
+            return;
         }
         let mut written = 0;
         let result = write_parts(self.source, &[&memory[frame.clone()]], &mut written);
@@ -210,6 +214,7 @@ impl Sender<'_> {
             Err(error) => {
                 if queue.len() == 0 {
                     *self.queue = None;
+                    self.flags.over_high_water = false;
                 }
                 refuse(error)
             }
@@ -226,6 +231,7 @@ impl Sender<'_> {
             Overflow::DropOldest => {
                 let most = self.marks.limit.checked_sub(len).ok_or(Refused::Full)?;
                 let dropped = queue.drop_oldest(most).ok_or(Refused::Full)?;
+                let dropped = u16::try_from(dropped).unwrap_or(u16::MAX);
                 self.flags.dropped = self.flags.dropped.saturating_add(dropped);
                 Ok(())
             }
@@ -284,8 +290,10 @@ impl Sender<'_> {
         if !self.flags.writable {
             return;
         }
+        let before = queue.len();
         let result = queue.write_to(self.source);
         let queued = queue.len();
+        self.flags.progressed |= queued < before;
         if let Some(spent) = queue.take_spent() {
             self.pool.give(spent);
         }
@@ -372,6 +380,26 @@ impl Sender<'_> {
         self.output.clear();
         self.brake = true;
         self.error.get_or_insert(error);
+    }
+}
+
+/// A callback that panics takes nothing away that was sent before: the rest of the turn is skipped,
+/// but not its write.
+impl Drop for Sender<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // The message that was being reported is lost, and its memory with it.
+            let is_unsent = self.fate.take().pending().is_some();
+            if is_unsent
+                && self
+                    .queue
+                    .as_ref()
+                    .is_some_and(|queue| queue.expected() > 0)
+            {
+                return *self.queue = None;
+            }
+            self.flush();
+        }
     }
 }
 

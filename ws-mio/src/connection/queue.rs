@@ -27,6 +27,8 @@ pub(super) struct Queue {
     spent: Option<Vec<u8>>,
     urgent: Vec<u8>,
     segments: VecDeque<Segment>,
+    /// Bytes of a frame whose memory is still to be [donated](Queue::donate): it comes first.
+    expected: usize,
     /// The bytes of all of them.
     len: usize,
     /// When the rest is given up on, once the WebSocket has ended.
@@ -82,6 +84,7 @@ impl Queue {
     /// written.
     pub(super) fn expecting(len: usize) -> Self {
         Self {
+            expected: len,
             len,
             ..Self::default()
         }
@@ -89,6 +92,8 @@ impl Queue {
 
     /// The memory that this queue was expecting: `rest` of it is to be written.
     pub(super) fn donate(&mut self, memory: Vec<u8>, rest: Range<usize>) {
+        debug_assert_eq!(self.expected, rest.len(), "what was expected");
+        self.expected = 0;
         self.begun = Begun { memory, rest };
     }
 
@@ -109,6 +114,11 @@ impl Queue {
     /// How many bytes wait.
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many of them the peer was not even offered yet.
+    pub(super) fn expected(&self) -> usize {
+        self.expected
     }
 
     /// Appends what `write` writes into a buffer of `room` bytes, in order.
@@ -198,7 +208,7 @@ impl Queue {
     pub(super) fn drop_frames(&mut self) {
         self.urgent = Vec::new();
         self.segments = VecDeque::new();
-        self.len = self.begun.rest.len();
+        self.len = self.begun.rest.len() + self.expected;
     }
 
     /// Drops the oldest messages until at most `most` bytes wait. How many messages that were;

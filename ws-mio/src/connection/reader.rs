@@ -345,6 +345,8 @@ impl Sender<'_> {
                 }
                 Err(error) => {
                     self.flags.readable = false;
+                    // There was no end: the next one is told by an edge of its own.
+                    self.flags.read_closed = false;
                     if error.kind() != ErrorKind::WouldBlock {
                         self.break_off(error);
                     }

@@ -69,8 +69,8 @@ pub(crate) type Core = ws_proto::Connection<Arc<Config>>;
 /// The sending half of a [`Connection`](crate::Connection), lent to callbacks of a turn.
 ///
 /// What is sent is collected and leaves with one write at the end of the turn; where the socket does
-/// not take it all, the rest waits in a queue of the connection's own. Messages from 64 KiB on are
-/// written at once, from where they lie.
+/// not take it all, the rest waits in a queue of the connection's own. A server's messages and
+/// fragments from 64 KiB on are not copied first, unless others wait before them.
 pub struct Sender<'a> {
     pub(super) core: &'a mut Core,
     /// The loop's, and empty where there is a queue.
@@ -252,7 +252,8 @@ impl Sender<'_> {
     }
 
     /// Receives no more, not even what was read already, until [`resume`](Self::resume). Pings are
-    /// not answered meanwhile, and the peer's Close is not seen.
+    /// not answered meanwhile, and the peer's Close is not seen; nor is the peer judged by what it
+    /// does not seem to say.
     pub fn pause(&mut self) {
         self.flags.paused = true;
         self.brake = true;
@@ -270,12 +271,15 @@ impl Sender<'_> {
 
     /// How many bytes the peer has not taken yet, those of this turn aside.
     pub fn queued(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.len())
+        self.queue
+            .as_ref()
+            .map_or(0, |queue| queue.len() - queue.expected())
     }
 
-    /// How many messages were dropped for [`Overflow::DropOldest`] since this was asked last.
+    /// How many messages were dropped for [`Overflow::DropOldest`] since this was asked last;
+    /// 65 535 if they were more.
     pub fn take_dropped(&mut self) -> u32 {
-        mem::take(&mut self.flags.dropped)
+        u32::from(mem::take(&mut self.flags.dropped))
     }
 
     /// Where the connection is in its life.

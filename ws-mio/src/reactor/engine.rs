@@ -8,7 +8,7 @@ mod ending;
 
 use std::{collections::VecDeque, mem, sync::Arc};
 
-use ws_proto::Config;
+use ws_proto::{Config, Limit};
 
 use super::{
     Stream, discard,
@@ -34,6 +34,20 @@ pub(crate) struct Settings {
     pub(crate) config: Arc<Config>,
     pub(crate) capacity: Capacity,
     pub(crate) marks: Marks,
+}
+
+impl Settings {
+    /// Those of each of so many loops. One message is always taken, and then the high mark may be
+    /// reached before the limit is.
+    pub(crate) fn for_each_of(mut self, loops: usize) -> Self {
+        if let Limit::At(message) = self.config.limits.max_message {
+            let message = usize::try_from(message).unwrap_or(usize::MAX);
+            let least = message.saturating_add(self.marks.high);
+            self.marks.limit = self.marks.limit.max(least);
+        }
+        self.capacity = self.capacity.share_of(loops);
+        self
+    }
 }
 
 /// All connections of one loop.
@@ -125,7 +139,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
                 // Nothing follows from most turns.
                 let is_quiet = matches!(outcome, Outcome::Done(Turn::Wait))
                     && open.is_quiet()
-                    && slot.extra.is_none()
+                    && Extra::wake_at_ms(&slot.extra) == NEVER
                     && self.wheel.is_armed(key.index());
                 if !is_quiet {
                     self.settle(key, outcome);

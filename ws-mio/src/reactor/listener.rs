@@ -112,27 +112,18 @@ impl Acceptor {
             Accepting::PausedUntil(end) if now_ms < end => return None,
             _ => self.state = Accepting::Ready,
         }
-        loop {
-            match self.listener.accept() {
-                Ok(accepted) => {
-                    self.pause_ms = PAUSES_MS.0;
-                    return Some(accepted);
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => {
-                        self.state = Accepting::Wait;
-                        return None;
-                    }
-                    // That one has gone; the next may be there.
-                    ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
-                    // EMFILE, ENFILE, ENOBUFS, ENOMEM: it would be the same again at once.
-                    _ => {
-                        self.pause(now_ms, &error);
-                        return None;
-                    }
-                },
+        match self.listener.accept() {
+            Ok(accepted) => {
+                self.pause_ms = PAUSES_MS.0;
+                return Some(accepted);
             }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.state = Accepting::Wait,
+            // There are no descriptors, or no memory: it would be the same again at once.
+            Err(error) if is_scarcity(&error) => self.pause(now_ms, &error),
+            // That one has gone, for any reason; the next may be there in the next turn.
+            Err(_) => {}
         }
+        None
     }
 
     fn pause(&mut self, now_ms: u64, error: &io::Error) {
@@ -144,6 +135,18 @@ impl Acceptor {
         self.state = Accepting::PausedUntil(now_ms.saturating_add(self.pause_ms));
         self.pause_ms = (2 * self.pause_ms).min(PAUSES_MS.1);
     }
+}
+
+#[cfg(unix)]
+fn is_scarcity(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let scarcities = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| scarcities.contains(&errno))
+}
+
+#[cfg(not(unix))]
+fn is_scarcity(_: &io::Error) -> bool {
+    true
 }
 
 fn reserve() -> Option<File> {
@@ -185,7 +188,8 @@ impl Listening {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
                 if !cfg!(target_os = "linux") {
-                    stream.set_nodelay(true)?;
+                    // It fails where the peer has gone, which will show.
+                    _ = stream.set_nodelay(true);
                 }
                 Ok((Socket::Tcp(stream), Peer::Internet(address)))
             }

@@ -140,6 +140,15 @@ impl<C: Borrow<Config>> Connection<C> {
         }
     }
 
+    /// Tells that the peer is alive, as the caller knows by other means than what it received: it does
+    /// not listen at present, or its transport takes bytes. At the next tick that counts as something
+    /// heard, and as the answer to the outstanding ping.
+    pub fn note_alive(&mut self) {
+        self.incoming.heard = true;
+        self.timers.ping = Ping::Answered;
+        self.timers.failures = 0;
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next, on its clock; at once if
     /// that is past, never if it is `None`. Ask again after each call of another method.
     pub fn next_timeout(&self) -> Option<u64> {

@@ -28,22 +28,25 @@ impl<S: Stream, A: Application> Engine<S, A> {
         peer: Peer,
         register: impl FnOnce(&mut S, usize) -> io::Result<()>,
     ) {
-        let count = self.shared.connections.load(Ordering::Relaxed) as u64;
-        let has_room = self.capacity.connections.allows(count + 1)
-            && self.slots.len() < slab::CAPACITY as usize;
-        if self.drain.is_some() || !has_room {
+        if self.drain.is_some() {
             return;
         }
         let network = self.network_of(peer);
-        if let Some(network) = &network
-            && !self
-                .shared
-                .census
-                .enter(*network, self.capacity.per_address)
-        {
+        let limit = self.capacity.per_address;
+        if network.is_some_and(|network| !self.shared.census.enter(network, limit)) {
             return;
         }
+        // Who says nothing keeps nobody out, be it of the handshakes or of all there is.
         self.make_room_for_opening();
+        if !self.has_room() {
+            self.give_up_oldest_opening();
+        }
+        if !self.has_room() {
+            network
+                .into_iter()
+                .for_each(|network| self.shared.census.leave(network));
+            return;
+        }
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let mut opening = Box::new(Opening::new(stream, peer));
         // The first tick starts the deadline.
@@ -134,17 +137,24 @@ impl<S: Stream, A: Application> Engine<S, A> {
         }
     }
 
-    /// The handshake that has waited longest is given up, so that who says nothing keeps nobody out.
-    pub(super) fn make_room_for_opening(&mut self) {
-        while !self
-            .capacity
-            .handshakes
-            .allows(self.opening_count as u64 + 1)
-            && let Some(oldest) = self.openings.pop_front()
-        {
+    fn has_room(&self) -> bool {
+        let count = self.shared.connections.load(Ordering::Relaxed) as u64;
+        self.capacity.connections.allows(count + 1) && self.slots.len() < slab::CAPACITY as usize
+    }
+
+    /// Gives up the handshake that has waited longest, if there is one.
+    fn give_up_oldest_opening(&mut self) {
+        while let Some(oldest) = self.openings.pop_front() {
             if self.is_opening(oldest) {
-                self.remove(oldest);
+                return self.remove(oldest);
             }
+        }
+    }
+
+    fn make_room_for_opening(&mut self) {
+        let next = self.opening_count as u64 + 1;
+        if self.opening_count > 0 && !self.capacity.handshakes.allows(next) {
+            self.give_up_oldest_opening();
         }
         // Those that have been opened meanwhile are forgotten from time to time.
         if self.openings.len() > 2 * self.opening_count + 64 {
