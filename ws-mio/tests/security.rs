@@ -315,6 +315,8 @@ fn sec_20_nothing_is_allocated_for_what_is_declared() {
     bytes.resize(10_000, 0);
     let (_, most, _) = attack(b"", &bytes);
     assert!(most < 64 * KIB, "{most}");
+    let (_, most, _) = attack(&bytes, &[0; 10]);
+    assert!(most < 64 * KIB, "{most}");
 }
 
 /// CVE-2014-0193 (Netty), CVE-2026-42786 (Bandit), CVE-2026-9675 (undici), CVE-2016-10542 (ws),

@@ -473,6 +473,8 @@ fn sessions_that_answer_each_other_starve_nobody() {
         for _ in 0..10 {
             server.step();
         }
+        let balls = log.all().len();
+        assert!((20..70).contains(&balls), "{balls} calls in ten rounds");
         clients[2].raw(&frame(0x81, b"x"));
         let before = log.all().len();
         for _ in 0..10 {
@@ -480,7 +482,6 @@ fn sessions_that_answer_each_other_starve_nobody() {
         }
         assert!(log.of(2).contains(&Call::Text("x".into())));
         let balls = log.all().len() - before;
-        assert!(balls <= 60, "{balls} calls in ten rounds");
-        assert!(log.all().len() > 20, "they play on");
+        assert!((20..70).contains(&balls), "{balls} calls in ten rounds");
     }
 }
