@@ -127,7 +127,7 @@ pub(crate) fn app(log: &Log) -> impl Application<Session = Probe> + use<> {
     QUIET.call_once(|| {
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if info.payload().downcast_ref() != Some(&ON_PURPOSE) {
+            if info.payload().downcast_ref::<&str>() != Some(&ON_PURPOSE) {
                 hook(info);
             }
         }));
