@@ -1,5 +1,6 @@
 //! The list is held by this test: each row of the RFC checklist and each fault has a test that is
-//! named after it, `rfc_047_server_receives_unmasked_frame` or `fault_09_...`.
+//! named after it, `rfc_047_server_receives_unmasked_frame` or `fault_09_...`. So has each class of
+//! attacks that is the adapters' to withstand, `sec_31_...`.
 
 use std::{collections::BTreeSet, fs, ops::RangeInclusive, path::Path};
 
@@ -9,6 +10,9 @@ const ROWS: [RangeInclusive<u32>; 2] = [1..=3, 7..=97];
 
 /// The faults of other crates; 15 and 16 are of compression.
 const FAULTS: [RangeInclusive<u32>; 2] = [1..=14, 17..=24];
+
+/// The classes of attacks on a server's memory, time and descriptors.
+const CLASSES: [RangeInclusive<u32>; 4] = [6..=6, 15..=15, 19..=23, 28..=40];
 
 /// Rows without a test, and why. A row that has one must not be here.
 const LATER: &[(u32, &str)] = &[];
@@ -31,6 +35,13 @@ fn each_row_and_each_fault_has_a_test_named_after_it() {
         .filter(|fault| !faults.contains(fault))
         .collect();
     assert_eq!(missing, [0; 0], "faults without a test");
+    let classes = numbers(&tests, "sec_", 2);
+    let missing: Vec<_> = CLASSES
+        .into_iter()
+        .flatten()
+        .filter(|class| !classes.contains(class))
+        .collect();
+    assert_eq!(missing, [0; 0], "classes of attacks without a test");
 }
 
 /// A number that is in no list is a slip of the pen.
@@ -42,13 +53,15 @@ fn no_test_is_named_after_a_row_that_does_not_exist() {
     assert_eq!(rows.iter().find(|row| strange(row, 120)), None);
     let faults = numbers(&tests, "fault_", 2);
     assert_eq!(faults.iter().find(|fault| strange(fault, 24)), None);
+    let classes = numbers(&tests, "sec_", 2);
+    assert_eq!(classes.iter().find(|class| strange(class, 54)), None);
     let named = |name: &&String| name.starts_with("rfc_") || name.starts_with("fault_");
     let many = tests.iter().filter(named).count();
     assert!(many > rows.len() + faults.len(), "{many} names were read");
 }
 
 /// The names of the tests that `cargo test` runs, in the files of this package and in those beside
-/// `ws-std`.
+/// the adapters.
 fn tests() -> Vec<String> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest = fs::read_to_string(here.join("Cargo.toml")).expect("there is a manifest");
@@ -56,6 +69,10 @@ fn tests() -> Vec<String> {
     for (directory, is_flat) in [
         (here.to_owned(), true),
         (here.join("../ws-std/tests"), false),
+        (here.join("../ws-mio/tests"), false),
+        // The modules of its files.
+        (here.join("../ws-mio/tests/engine"), false),
+        (here.join("../ws-mio/tests/security"), false),
     ] {
         let Ok(entries) = fs::read_dir(directory) else {
             continue;

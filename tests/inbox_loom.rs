@@ -146,8 +146,11 @@ fn full_inbox_has_woken_its_loop() {
     });
 }
 
+/// HTTP.jl JLSEC-2026-620, gorilla/websocket #957, nhooyr/websocket #437: a reply, a send and a close
+/// race for the socket. Here only the loop writes, for a `Sender` borrows its connection; others post
+/// sends and closes, and this is all that they share with it.
 #[test]
-fn push_against_close() {
+fn sec_33_push_against_close() {
     loom::model(|| {
         let looped = Loop::new(8);
         let pushers = [looped.pusher('a', 2), looped.pusher('b', 1)];

@@ -34,6 +34,7 @@ mod wire;
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
     mem,
     net::{Ipv4Addr, SocketAddr},
     rc::Rc,
@@ -182,7 +183,7 @@ impl<A: Application> TestServer<A> {
 
     /// A client that says nothing and answers nothing by itself.
     pub fn dial(&self) -> TestClient {
-        let port = self.world.borrow().ends.len() as u16;
+        let port = self.world.borrow().dialled as u16;
         let address = SocketAddr::new(Ipv4Addr::new(192, 0, 2, 1).into(), port);
         self.dial_from(Peer::Internet(address))
     }
@@ -293,7 +294,9 @@ struct World<A: Application> {
     now: Now,
     loops: Vec<Side<A>>,
     shared: Arc<Shared>,
-    ends: Vec<End>,
+    /// By number; those that have ended are forgotten when nobody asks for them any more.
+    ends: HashMap<usize, End>,
+    dialled: usize,
     attention: Attention,
     transcript: Rc<RefCell<Transcript>>,
     dice: Dice,
@@ -366,7 +369,8 @@ impl<A: Application> World<A> {
             now: START,
             loops: loops.collect(),
             shared,
-            ends: Vec::new(),
+            ends: HashMap::new(),
+            dialled: 0,
             attention: Attention::default(),
             transcript: Rc::new(RefCell::new(Transcript::new(START.monotonic_ms))),
             dice: Dice::new(setup.seed),
@@ -378,7 +382,8 @@ impl<A: Application> World<A> {
     }
 
     fn dial(&mut self, peer: Peer) -> usize {
-        let index = self.ends.len();
+        let index = self.dialled;
+        self.dialled += 1;
         let loop_index = index % self.loops.len();
         let side = &mut self.loops[loop_index];
         let seed = if self.seed == 0 { 0 } else { self.dice.roll() };
@@ -393,7 +398,7 @@ impl<A: Application> World<A> {
         let mut transcript = self.transcript.borrow_mut();
         transcript.note(index, What::Dialled(loop_index));
         drop(transcript);
-        self.ends.push(End::new(Rc::clone(&link), seed));
+        self.ends.insert(index, End::new(Rc::clone(&link), seed));
         let wire = Wire(link);
         // Where the loop has ended, nobody listens.
         if side.report.is_none() {
@@ -413,12 +418,16 @@ impl<A: Application> World<A> {
             self.dice.shuffle(&mut clients);
         }
         for index in clients {
-            let end = &mut self.ends[index];
+            let Some(end) = self.ends.get_mut(&index) else {
+                continue;
+            };
             end.link.borrow_mut().attended();
             let is_late = self.seed != 0 && self.dice.percent(25);
             if is_late || end.step() {
                 end.link.borrow_mut().call_client();
                 is_busy = true;
+            } else if end.is_over() {
+                self.ends.remove(&index);
             }
         }
         let mut order: Vec<_> = (0..self.loops.len()).collect();
@@ -453,7 +462,10 @@ impl<A: Application> World<A> {
             self.dice.shuffle(&mut edgy);
         }
         for index in edgy {
-            let mut link = self.ends[index].link.borrow_mut();
+            let Some(end) = self.ends.get(&index) else {
+                continue;
+            };
+            let mut link = end.link.borrow_mut();
             let ready = link.take_ready();
             let key = link.key;
             drop(link);
@@ -531,7 +543,8 @@ impl<A: Application> Drive for World<A> {
     }
 
     fn end(&mut self, index: usize) -> &mut End {
-        &mut self.ends[index]
+        let end = self.ends.get_mut(&index);
+        end.expect("a client that is asked for is kept")
     }
 
     fn transcript(&self) -> String {

@@ -307,3 +307,53 @@ impl Source for Listening {
         each!(self, listener => listener.deregister(registry))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acceptor() -> (Acceptor, SocketAddr) {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = bind(any, Port::Own).expect("a port");
+        let address = listener.local_addr().expect("it has an address");
+        let listening = Listening::tcp(listener).expect("a socket");
+        (Acceptor::new(listening, To::OwnLoop), address)
+    }
+
+    /// As without descriptors.
+    fn pause(acceptor: &mut Acceptor, now_ms: u64) -> Option<u64> {
+        acceptor.pause(now_ms, &io::Error::other("no descriptors"));
+        acceptor.next_timeout()
+    }
+
+    #[test]
+    fn pauses_grow_until_somebody_is_accepted() {
+        let (mut acceptor, address) = acceptor();
+        let mut now_ms = 1_000;
+        for pause_ms in [50, 100, 200, 400, 500, 500] {
+            assert_eq!(pause(&mut acceptor, now_ms), Some(now_ms + pause_ms));
+            now_ms += pause_ms;
+        }
+        // Nobody is accepted in a pause, whatever the poll says.
+        let _client = net::TcpStream::connect(address).expect("there is a backlog");
+        assert_eq!(pause(&mut acceptor, now_ms), Some(now_ms + 500));
+        let _other = net::TcpStream::connect(address).expect("there is a backlog");
+        acceptor.is_ready();
+        assert!(acceptor.accept(now_ms + 499).is_none());
+        assert!(acceptor.accept(now_ms + 500).is_some());
+        assert_eq!(acceptor.next_timeout(), Some(0), "there may be more");
+        assert!(acceptor.accept(now_ms + 500).is_none());
+        assert_eq!(acceptor.next_timeout(), None);
+        assert_eq!(pause(&mut acceptor, now_ms), Some(now_ms + 50));
+    }
+
+    /// The descriptor in reserve is for one who would wait in vain.
+    #[test]
+    fn one_is_turned_away_for_each_pause() {
+        let (mut acceptor, address) = acceptor();
+        let mut client = net::TcpStream::connect(address).expect("there is a backlog");
+        pause(&mut acceptor, 0);
+        assert_eq!(client.read(&mut [0]).ok(), Some(0));
+        assert!(acceptor.reserve.is_some(), "and there is one for the next");
+    }
+}

@@ -44,6 +44,18 @@ pub struct TestClient {
     pub(super) index: usize,
 }
 
+/// The client goes on as before, until its connection has ended: then it is forgotten.
+impl Drop for TestClient {
+    fn drop(&mut self) {
+        // In a panic of the server there is nothing to go on with.
+        if let Ok(mut world) = self.world.try_borrow_mut() {
+            let end = world.end(self.index);
+            end.is_let_go = true;
+            end.link.borrow_mut().call_client();
+        }
+    }
+}
+
 impl TestClient {
     /// Sends a text message.
     pub fn send_text(&self, text: &str) {
@@ -228,6 +240,8 @@ pub(super) struct End {
     is_reading: bool,
     is_mute: bool,
     is_ended: bool,
+    /// Nobody asks it any more.
+    is_let_go: bool,
     received: VecDeque<Received>,
     bytes: Vec<u8>,
     status: Option<u16>,
@@ -259,6 +273,7 @@ impl End {
             is_reading: true,
             is_mute: false,
             is_ended: false,
+            is_let_go: false,
             received: VecDeque::new(),
             bytes: Vec::new(),
             status: None,
@@ -299,6 +314,11 @@ impl End {
             Found::Reset => self.end(Received::Reset),
         }
         true
+    }
+
+    /// Whether nothing will come of it any more, and nobody asks.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_let_go && self.link.borrow().is_dropped
     }
 
     fn send(

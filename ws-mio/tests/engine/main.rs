@@ -1,6 +1,7 @@
 //! The engine on wires in memory and a virtual clock: what it promises to sessions, to peers, and
 //! to those who have to keep it running.
 
+mod bytes;
 mod capacity;
 mod guarantees;
 mod harness;
@@ -14,7 +15,10 @@ use ws_mio::{
     testing::{Setup, TestClient, TestServer},
 };
 
-use self::probe::{Log, Probe, app};
+use self::{
+    bytes::{frame, request},
+    probe::{Log, Probe, app},
+};
 
 /// A server of [`Probe`]s, and the log of their calls.
 fn server() -> (TestServer<impl Application<Session = Probe>>, Log) {
@@ -38,33 +42,4 @@ fn open_by_hand<A: Application>(server: &TestServer<A>) -> TestClient {
     );
     assert!(answer.ends_with(b"\r\n\r\n"), "{}", answer.escape_ascii());
     client
-}
-
-/// A good request.
-fn request(target: &str) -> Vec<u8> {
-    format!(
-        "GET {target} HTTP/1.1\r\nHost: server.example\r\nUpgrade: websocket\r\n\
-         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Version: 13\r\n\r\n"
-    )
-    .into_bytes()
-}
-
-/// A frame of a client, masked with zeros. `first` is the byte with FIN and opcode.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        len @ ..126 => frame.push(0x80 | len as u8),
-        len @ ..=0xFFFF => {
-            frame.push(0x80 | 126);
-            frame.extend((len as u16).to_be_bytes());
-        }
-        len => {
-            frame.push(0x80 | 127);
-            frame.extend((len as u64).to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
 }
