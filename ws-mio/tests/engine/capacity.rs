@@ -32,7 +32,14 @@ fn from_95_percent_on_requests_are_turned_away_and_beyond_nobody_is_let_in() {
     );
     assert!(answer.windows(13).any(|part| part == b"Retry-After: "));
     let others: Vec<_> = (96..100).map(|_| server.dial()).collect();
-    assert_eq!(server.connections(), 100);
+    for client in &others {
+        client.raw(&request("/"));
+    }
+    assert_eq!(
+        server.connections(),
+        100,
+        "all that are turned away are still there"
+    );
     let beyond = server.dial();
     assert!(beyond.is_dropped() && beyond.bytes().is_empty());
     assert!(others.iter().all(|client| !client.is_dropped()));
@@ -46,6 +53,24 @@ fn from_95_percent_on_requests_are_turned_away_and_beyond_nobody_is_let_in() {
     assert_eq!(server.connect("/").status(), Some(101));
     server.shutdown(Shutdown::new());
     assert_eq!(server.connections(), 0);
+    log.check();
+    server.check();
+}
+
+#[test]
+fn who_says_nothing_makes_room_where_there_is_none_for_anybody() {
+    let (server, log) = serve(capacity(3, Limit::Unlimited, 100));
+    let open = server.connect("/");
+    let silent = [server.dial(), server.dial()];
+    let client = server.connect("/");
+    assert_eq!(client.status(), Some(101));
+    assert!(
+        silent[0].is_dropped() && !silent[1].is_dropped(),
+        "the older one"
+    );
+    open.send_text("still here");
+    open.expect_text("still here");
+    server.shutdown(Shutdown::new());
     log.check();
     server.check();
 }
