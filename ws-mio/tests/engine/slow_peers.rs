@@ -1,7 +1,7 @@
 //! Peers that take less than they are sent.
 
 use ws_mio::{
-    Marks, Refused, Sent, Shutdown,
+    CloseCode, Context, Decision, Marks, Message, Refused, Sent, Session, Shutdown, accept_with,
     testing::{Received, Setup, TestClient},
 };
 
@@ -205,6 +205,116 @@ fn sec_35_one_slow_peer_holds_up_nobody() {
         }
         slow.raw(&frame(0x81, &[b'x'; 100]));
     }
+    server.shutdown(Shutdown::new());
+    log.check();
+}
+
+/// Echoes, and then says more than fits beside it.
+struct Talkative(CloseCode);
+
+impl Session for Talkative {
+    fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
+        let Message::Binary(bytes) = message else {
+            return;
+        };
+        assert!(cx.send_binary(bytes).is_sent());
+        for _ in 0..4 {
+            assert!(cx.send_binary(&[7; 100_000]).is_sent());
+        }
+        let closed = match self.0 {
+            CloseCode::GOING_AWAY => cx.close_now(self.0, ""),
+            code => cx.close(code, ""),
+        };
+        assert!(closed.is_sent());
+    }
+}
+
+/// A message that is sent from its own memory is counted once, and comes first.
+#[test]
+fn what_is_sent_beside_a_large_echo_stands_behind_it() {
+    let large = vec![1; 1 << 20];
+    for (code, room) in [
+        (1000, 1 << 22),
+        (1000, 5_000),
+        (1001, 1 << 22),
+        (1001, 5_000),
+    ] {
+        let code = CloseCode::new(code);
+        let app = accept_with(move |_, _| Decision::accept(Talkative(code)));
+        let server = Setup::new().room(room).serve(app);
+        let client = server.connect("/");
+        client.send_binary(&large);
+        server.run();
+        client.expect_binary(&large);
+        // What was not begun is dropped by `close_now`.
+        if code == CloseCode::NORMAL {
+            (0..4).for_each(|_| client.expect_binary(&[7; 100_000]));
+        }
+        client.expect_close(code.get());
+        server.shutdown(Shutdown::new());
+        server.check();
+    }
+}
+
+/// Pauses at the first message, for as long as it says in seconds.
+struct Sleepy;
+
+impl Session for Sleepy {
+    fn message(&mut self, message: Message<'_>, cx: &mut Context<'_>) {
+        let Message::Text(seconds) = message else {
+            return;
+        };
+        let seconds: u64 = seconds.parse().expect("a number");
+        cx.pause();
+        cx.wake_at(cx.now().monotonic_ms + 1000 * seconds);
+    }
+
+    fn timer(&mut self, cx: &mut Context<'_>) {
+        cx.resume();
+        assert!(cx.send_text("awake").is_sent());
+    }
+}
+
+/// What a peer says while nobody listens cannot be held against it.
+#[test]
+fn a_peer_that_is_not_listened_to_is_not_judged() {
+    let server = Setup::new().serve(accept_with(|_, _| Decision::accept(Sleepy)));
+    let client = server.connect("/");
+    client.send_text("600");
+    server.advance(601_000);
+    assert!(
+        client
+            .receive_all()
+            .contains(&Received::Text("awake".into()))
+    );
+    client.mute();
+    server.advance(60_000);
+    assert!(client.is_ended(), "and then it is judged again");
+    server.shutdown(Shutdown::new());
+    server.check();
+}
+
+/// A slow peer that takes bytes is alive, though its pongs are not read; one that takes none is not.
+#[test]
+fn a_peer_over_high_water_lives_by_what_it_takes() {
+    let (server, log) = serve(setup());
+    let client = server.connect("/");
+    client.stop_reading();
+    client.send_text("flood 3 1000");
+    server.run();
+    client.send_text("flood 20 1000");
+    server.run();
+    for _ in 0..12 {
+        server.advance(10_000);
+        // A wire's worth at a time.
+        client.read_on();
+        server.step();
+        client.stop_reading();
+    }
+    let is_over = |call: &Call| matches!(call, Call::Close { .. });
+    assert!(!log.of(0).iter().any(is_over), "it takes bytes");
+    server.advance(60_000);
+    assert!(log.of(0).iter().any(is_over), "it takes none");
     server.shutdown(Shutdown::new());
     log.check();
 }
