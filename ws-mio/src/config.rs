@@ -5,9 +5,9 @@ use ws_proto::{CloseCode, Limit};
 /// How many connections a server takes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// All of them, on all loops. From 95 % on a request is answered with 503; beyond, a connection is closed
-    /// without a word. Default: the descriptors that the process may open, less 64, and at most a
-    /// million.
+    /// All of them, on all loops. Where 5 % are left, or 128 if that is less, a request is answered
+    /// with 503; beyond, a connection is closed without a word. Default: the descriptors that the
+    /// process may open, less 64, and at most a million.
     pub connections: Limit,
     /// Those from one address; of IPv6, from one network of 64 bits. Unlimited by default, because behind a
     /// proxy all come from one.

@@ -91,7 +91,7 @@ impl From<&mio::event::Event> for Ready {
 pub enum ShortRead {
     /// Nothing is left, as with sockets: that spares the read that would say so.
     IsAll,
-    /// Nothing at all, as with TLS: only [`ErrorKind::WouldBlock`] does.
+    /// Nothing at all, as with TLS: only [`WouldBlock`](io::ErrorKind::WouldBlock) does.
     MayBePart,
 }
 
@@ -106,7 +106,7 @@ pub enum Delivery {
 }
 
 /// One WebSocket on a non-blocking source: a `mio::net::TcpStream`, a Unix stream, or anything that
-/// is `Read + Write` and answers [`ErrorKind::WouldBlock`].
+/// is `Read + Write` and answers [`WouldBlock`](io::ErrorKind::WouldBlock).
 pub struct Connection<S> {
     core: Core,
     source: S,

@@ -38,8 +38,9 @@ pub type Note = Box<dyn Any + Send>;
 /// - Calls of one session, and of all sessions of a loop, come one after the other. Nothing that a
 ///   session does calls another session, or itself, before the call returns: what it sends leaves at
 ///   the end of its turn, and what touches others is settled after that.
-/// - After a panic the connection is closed with 1011, `close` is called, and nothing else is.
-///   Other connections do not notice.
+/// - After a panic the connection is closed with 1011, unless it was closing, `close` is called, and
+///   nothing else is. Other connections do not notice. (A session whose acceptance can no longer be
+///   written is dropped without any call.)
 pub trait Session {
     /// How messages are to be reported; asked once, before [`open`](Session::open).
     fn delivery(&self) -> Delivery {
@@ -198,19 +199,21 @@ impl Context<'_> {
     }
 
     /// Calls [`Session::post`] of another connection, or of this one, when this turn is over. To
-    /// one that has gone it is lost.
+    /// one that has gone it is lost; so it is, with a warning in the log, where that belongs to
+    /// another loop which has fallen behind by 65 536 errands. [`Handle::post`](crate::Handle::post)
+    /// would tell.
     pub fn post(&mut self, to: ConnectionId, note: Note) {
         self.outside.errands.push((to, Errand::Note(note)));
     }
 
-    /// Sends to another connection when this turn is over.
+    /// Sends to another connection when this turn is over, as [`post`](Self::post) does.
     pub fn send_to(&mut self, to: ConnectionId, message: &Encoded) {
         self.outside
             .errands
             .push((to, Errand::Send(message.clone())));
     }
 
-    /// Closes another connection when this turn is over.
+    /// Closes another connection when this turn is over, as [`post`](Self::post) does.
     pub fn close_other(&mut self, other: ConnectionId, code: CloseCode, reason: &str) {
         let errand = Errand::Close(code, reason.into());
         self.outside.errands.push((other, errand));

@@ -7,7 +7,7 @@ pub(super) struct Drain {
     pub(super) plan: Shutdown,
     started_ms: u64,
     /// Those that are still to be told.
-    open: Vec<Key>,
+    untold: Vec<Key>,
     /// How many there were in the beginning.
     count: u64,
     pub(super) report: Report,
@@ -22,7 +22,7 @@ impl Drain {
             plan,
             started_ms: now_ms,
             count: open.len() as u64,
-            open,
+            untold: open,
             report: Report::default(),
         }
     }
@@ -38,7 +38,7 @@ impl Drain {
             self.count * (elapsed + TICK_MS).min(stagger) / stagger
         };
         let left = usize::try_from(self.count - told).unwrap_or(0);
-        self.open.split_off(left.min(self.open.len()))
+        self.untold.split_off(left.min(self.untold.len()))
     }
 
     /// Whether those who are still there are given up on.
@@ -47,7 +47,7 @@ impl Drain {
     }
 
     pub(super) fn next_ms(&self, now_ms: u64) -> u64 {
-        if self.open.is_empty() {
+        if self.untold.is_empty() {
             self.end_ms()
         } else {
             self.end_ms().min(now_ms.saturating_add(TICK_MS))

@@ -145,7 +145,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
                     self.settle(key, outcome);
                 }
             }
-            Phase::Opening(_) => self.open(key, ready),
+            Phase::Opening(_) => self.turn_opening(key, ready),
             Phase::Farewell(farewell) => {
                 let turn = farewell.turn(ready, &mut self.buffers.input);
                 self.settle_farewell(key, turn);

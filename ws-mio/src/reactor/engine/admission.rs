@@ -78,7 +78,7 @@ impl<S: Stream, A: Application> Engine<S, A> {
     }
 
     /// A turn of a connection whose handshake is not done.
-    pub(super) fn open(&mut self, key: Key, ready: Ready) {
+    pub(super) fn turn_opening(&mut self, key: Key, ready: Ready) {
         let is_crowded = self.is_crowded();
         let Some(slot) = self.slots.get_mut(key) else {
             return;
@@ -128,11 +128,12 @@ impl<S: Stream, A: Application> Engine<S, A> {
         }
     }
 
-    /// From 95 % of the connections that there may be.
+    /// From 95 % of the connections that there may be, or all but a few: those are to be told.
     pub(super) fn is_crowded(&self) -> bool {
+        const TOLD: u64 = 128;
         let count = self.shared.connections.load(Ordering::Relaxed) as u64;
         match self.capacity.connections {
-            Limit::At(most) => count > most - most / 20,
+            Limit::At(most) => count > most - (most / 20).min(TOLD),
             Limit::Unlimited => false,
         }
     }
