@@ -109,7 +109,7 @@ impl<B: Storage> Messages<B> {
             match connection.receive(input, output)? {
                 Event::Chunk(chunk) if !chunk.compressed => {
                     let last = chunk.last;
-                    if !self.store_or_fail(chunk, connection, output) {
+                    if !self.take_in(chunk, connection, output) {
                         return Some(Event::Failed(Violation::MessageTooBig));
                     }
                     if last {
@@ -131,7 +131,7 @@ impl<B: Storage> Messages<B> {
         connection: &mut Connection<C>,
         output: &mut Output<'_>,
     ) -> Option<Event<'_>> {
-        if !self.store_or_fail(chunk, connection, output) {
+        if !self.take_in(chunk, connection, output) {
             return Some(Event::Failed(Violation::MessageTooBig));
         }
         if chunk.last {
@@ -241,7 +241,7 @@ impl<B: Storage> Messages<B> {
     ///
     /// What does not fit may be the good beginning of a broken text, whose failure is due already
     /// and is the one to be reported.
-    fn store_or_fail<C: Borrow<Config>>(
+    fn take_in<C: Borrow<Config>>(
         &mut self,
         chunk: Chunk<'_>,
         connection: &mut Connection<C>,

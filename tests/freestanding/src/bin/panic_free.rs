@@ -105,6 +105,13 @@ impl Digest {
         self.bytes(&number.to_be_bytes());
     }
 
+    fn header(&mut self, header: Result<FrameHeader, SendError>) {
+        match header {
+            Ok(header) => self.bytes(&header.to_bytes()),
+            Err(error) => self.sent(Err(error)),
+        }
+    }
+
     fn sent(&mut self, result: Result<(), SendError>) {
         self.number(match result {
             Ok(()) => 0,
@@ -241,6 +248,7 @@ impl Machine {
         step(self, &mut output);
         let (room, empty) = (output.room(), output.is_empty());
         rt::write_all(output.written().get(before..)?)?;
+        output.clear();
         self.digest.number((room as u64) << 1 | u64::from(empty));
         self.output = memory;
         Some(())
@@ -314,10 +322,14 @@ fn fail(machine: &mut Machine, output: &mut Output<'_>) {
 fn time(machine: &mut Machine, output: &mut Output<'_>) {
     let due = machine.connection.next_timeout();
     machine.digest.number(due.unwrap_or(u64::MAX));
-    let now = match machine.program.byte() & 1 {
+    let choice = machine.program.byte();
+    let now = match choice & 1 {
         0 => due.unwrap_or_default(),
         _ => u64::from_be_bytes(machine.program.array()),
     };
+    if choice & 2 != 0 {
+        machine.connection.note_alive();
+    }
     while let Some(event) = machine.connection.handle_timeout(now, output) {
         machine.digest.event(Some(event));
     }
@@ -338,7 +350,18 @@ fn send(machine: &mut Machine, output: &mut Output<'_>) {
 }
 
 fn fragments(machine: &mut Machine, output: &mut Output<'_>) {
-    let sent = match machine.program.byte() & 3 {
+    let choice = machine.program.byte() & 7;
+    if choice > 5 {
+        // The header alone, as for a payload that is written from elsewhere.
+        let bytes = machine.program.bytes();
+        let mut apart = output.over(machine.frame);
+        let header = match choice {
+            6 => machine.connection.fragment_header(bytes, &mut apart),
+            _ => machine.connection.finish_header(bytes, &mut apart),
+        };
+        return machine.digest.header(header);
+    }
+    let sent = match choice & 3 {
         0 => machine.connection.begin(machine.program.kind()),
         1 => {
             let bytes = machine.program.bytes();
@@ -374,7 +397,7 @@ fn prepared(machine: &mut Machine, output: &mut Output<'_>) {
         MessageKind::Text => Prepared::text(machine.program.text(), machine.frame),
         MessageKind::Binary => Prepared::binary(machine.program.bytes(), machine.frame),
     };
-    let Ok(prepared) = encoded else {
+    let Ok(prepared) = encoded.map(Prepared::keep::<&[u8]>) else {
         return;
     };
     if let Some(kept) = Prepared::from_bytes(machine.program.bytes()) {
@@ -390,10 +413,8 @@ fn prepared(machine: &mut Machine, output: &mut Output<'_>) {
 fn header_of_message(machine: &mut Machine, output: &mut Output<'_>) {
     let kind = machine.program.kind();
     let len = u64::from_be_bytes(machine.program.array());
-    match machine.connection.frame_header(kind, len, output) {
-        Ok(header) => machine.digest.bytes(&header.to_bytes()),
-        Err(error) => machine.digest.sent(Err(error)),
-    }
+    let header = machine.connection.frame_header(kind, len, output);
+    machine.digest.header(header);
 }
 
 fn receive_message(machine: &mut Machine, output: &mut Output<'_>) {
@@ -409,6 +430,15 @@ fn receive_message(machine: &mut Machine, output: &mut Output<'_>) {
     }
     digest.number(input.len() as u64);
     messages.shrink();
+    // The same in two steps, for drivers of their own.
+    while let Some(event) = connection.receive(&mut input, output) {
+        match event {
+            Event::Chunk(chunk) if !chunk.compressed => {
+                digest.event(messages.add(chunk, connection, output));
+            }
+            event => digest.event(Some(event)),
+        }
+    }
 }
 
 fn wants_message(machine: &mut Machine, output: &mut Output<'_>) {
