@@ -150,9 +150,10 @@ impl From<&End> for Error {
 }
 
 /// Reads and drops what the peer still sends, until it ends its half too, so long at most and not
-/// more than 64 KiB.
+/// more than 16 MiB: where a message was too big, the rest of it is on the way, and a socket that is
+/// closed before it has come is reset, which may take our Close away.
 pub(crate) fn linger<S: Transport>(stream: &mut S, buffer: &mut [u8], patience: Duration) {
-    const MAX_BYTES: usize = 64 << 10;
+    const MAX_BYTES: usize = 16 << 20;
     let begun = Instant::now();
     let mut discarded = 0;
     while discarded < MAX_BYTES && !stream.is_stopping() {
