@@ -226,7 +226,7 @@ impl Server {
 
     /// Ends by itself, as the plan says, when a byte comes through this stream, and at once when a second
     /// one comes: the other end is for signal handlers, such as `signal_hook::low_level::pipe` registers. (A
-    /// thread that waits for signals would make every system call of the loops dearer, by 3 % of an
+    /// thread that waits for signals would make every system call of the loops dearer, by about 2 % of an
     /// echo: what threads share is counted.)
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::{mem, ops::Range};
 use ws_proto::{frame::HeaderBytes, message::Storage};
 
 /// Memory of a message, with room in front of it for the header of a frame: an echo is then written
-/// from one piece. (Written as two, header and payload, a megabyte costs a seventh more.)
+/// from one piece. (As two, header and payload, a megabyte cost a seventh more, in three interleaved rounds.)
 #[derive(Debug)]
 pub(super) struct Memory(Vec<u8>);
 
